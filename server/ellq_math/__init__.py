@@ -1,0 +1,1 @@
+"""Indices, keep counts, bounds and certificates: numbers in, numbers out."""

@@ -1,0 +1,98 @@
+"""The plain values that pass between measuring, allocating, choosing and certifying."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ellq_math.sums import Array
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RowStatistics:
+    """What one pass over a weight matrix measures, row by row.
+
+    Sums are of scaled magnitudes x = |w| 2^-exponent, added in canonical order (sums.py) with powers from powers.py:
+    sum |w|^s = sums * 2^(exponent s). Exponents are 0 for dtypes of 32 bits and fewer, whose powers no double overflows;
+    for F64 they are the frexp exponent of the row's largest magnitude (0 for a zero row).
+    """
+
+    orders: tuple[float, ...]
+    """Orders s of the power sums, ascending and distinct."""
+    sums: Array
+    """(rows, len(orders)) float64."""
+    exponents: Counts
+    """(rows,) int64."""
+    max_magnitude: Array
+    """(rows,) float64, unscaled."""
+    zeros: Counts
+    """(rows,) int64: exact zeros of either sign."""
+    fan_in: int
+    """Stored weights of each row."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Which weights stay: in every group those above the threshold, and of those equal to it the first `ties_kept`.
+
+    A group is `width` consecutive weights of a row; the last group of a row may be shorter. One group as wide as the row is
+    the ordinary case.
+    """
+
+    threshold: Array
+    """(rows, groups) float64 magnitudes; infinity keeps nothing."""
+    ties_kept: Counts
+    """(rows, groups) int64."""
+    kept: Counts
+    """(rows, groups) int64: weights that stay, zeros among them included."""
+    width: int
+    """Weights in a full group."""
+
+
+@dataclass(frozen=True)
+class Tails:
+    """What a cut removed from each neuron, as sums of scaled magnitudes x = |w| 2^-exponent in canonical order.
+
+    ||cut||_1 = l1 2^exponent, ||cut||_2^2 = l2_squared 2^(2 exponent). Exponents are 0 for dtypes of 32 bits and fewer; for F64
+    the frexp exponent of the largest magnitude cut (0 when nothing but zeros was cut).
+    """
+
+    l1: Array
+    """(neurons,) float64."""
+    l2_squared: Array
+    """(neurons,) float64."""
+    exponents: Counts
+    """(neurons,) int64."""
+    zeros: Counts
+    """(neurons,) int64: exact zeros after the cut."""
+
+
+@dataclass(frozen=True)
+class FixedPoint:
+    """Integers in place of magnitudes, so that sums of powers are exact in any order.
+
+    units(w) = ceil((|w| 2^-exponent)^p 2^bits), at least 1 for every non-zero weight: never less than the true share. With
+    |w| < 2^exponent and at most 2^(61 - bits) weights no sum exceeds 2^61.
+    """
+
+    p: int
+    """Order of the power, 1 or 2."""
+    exponent: int
+    """frexp exponent of the largest magnitude: |w| < 2^exponent."""
+    bits: int
+    """Resolution: a unit is 2^-bits of 2^(p exponent)."""
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How many magnitudes fall into each value of one digit of their float64 bit pattern.
+
+    Only magnitudes whose leading digits equal a given prefix are counted (see ellq_math.pools.DIGITS).
+    """
+
+    weights: Counts
+    """(2^digit bits,) int64."""
+    units: Counts | None
+    """(2^digit bits,) int64 fixed-point sums; None when not asked for."""
