@@ -33,12 +33,12 @@ class Kernels(Protocol):
 
     @property
     def name(self) -> str:
-        """"cpu", "reference", ..."""
+        """Name of the maker: "cpu", "reference", ..."""
         ...
 
     @property
     def device(self) -> str:
-        """"cpu" or "cuda"."""
+        """Where it computes: "cpu" or "cuda"."""
         ...
 
     def load(self, payload: bytearray | memoryview, *, dtype: str, neurons: int, fan_in: int) -> Any:
@@ -85,8 +85,8 @@ class Kernels(Protocol):
     def cut_at(self, weights: Any, *, threshold: float, ties_kept: int) -> tuple[Cut, int]:
         """Return the cut of every neuron for one threshold over all weights, and the ties kept here.
 
-        The first `ties_kept` weights equal to the threshold stay, in neuron-major order across all neurons; fewer when there are
-        fewer. Shape of the cut: (neurons, 1).
+        The first `ties_kept` weights equal to the threshold stay, in neuron-major order across all neurons; fewer when there
+        are fewer. Shape of the cut: (neurons, 1).
         """
         ...
 

@@ -43,14 +43,15 @@ def decode(bits: Bits, dtype: str) -> Array:
 
     Shape: any -> the same. NaN and infinity come out as such.
     """
-    match dtype:
-        case "F64":
-            return bits.view(np.float64).copy()
-        case "F32":
-            return bits.view(np.float32).astype(np.float64)
-        case "F16":
-            return bits.view(np.float16).astype(np.float64)
-        case "BF16":
-            return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
-        case _:
-            raise ValueError(f"dtype {dtype!r} is not one of {', '.join(WEIGHT_DTYPES)}")
+    with np.errstate(invalid="ignore"):  # casting a signalling NaN
+        match dtype:
+            case "F64":
+                return bits.view(np.float64).copy()
+            case "F32":
+                return bits.view(np.float32).astype(np.float64)
+            case "F16":
+                return bits.view(np.float16).astype(np.float64)
+            case "BF16":
+                return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
+            case _:
+                raise ValueError(f"dtype {dtype!r} is not one of {', '.join(WEIGHT_DTYPES)}")

@@ -601,7 +601,7 @@ class SketchOptions(_message.Message):
     def __init__(self, previous: _Optional[_Union[Sketch, _Mapping]] = ...) -> None: ...
 
 class Sketch(_message.Message):
-    __slots__ = ("options_sha256", "weights", "zeros", "max_magnitude", "power_sums", "mantissa_bits", "level", "prefix", "weights_below", "units_below", "bins", "final", "counts_units")
+    __slots__ = ("options_sha256", "weights", "zeros", "max_magnitude", "power_sums", "mantissa_bits", "level", "prefix", "weights_below", "units_below", "bins", "final", "counts_units", "unit_total")
     OPTIONS_SHA256_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     ZEROS_FIELD_NUMBER: _ClassVar[int]
@@ -615,6 +615,7 @@ class Sketch(_message.Message):
     BINS_FIELD_NUMBER: _ClassVar[int]
     FINAL_FIELD_NUMBER: _ClassVar[int]
     COUNTS_UNITS_FIELD_NUMBER: _ClassVar[int]
+    UNIT_TOTAL_FIELD_NUMBER: _ClassVar[int]
     options_sha256: bytes
     weights: int
     zeros: int
@@ -628,7 +629,8 @@ class Sketch(_message.Message):
     bins: _containers.RepeatedCompositeFieldContainer[Bin]
     final: bool
     counts_units: bool
-    def __init__(self, options_sha256: _Optional[bytes] = ..., weights: _Optional[int] = ..., zeros: _Optional[int] = ..., max_magnitude: _Optional[float] = ..., power_sums: _Optional[_Iterable[_Union[PowerSum, _Mapping]]] = ..., mantissa_bits: _Optional[int] = ..., level: _Optional[int] = ..., prefix: _Optional[int] = ..., weights_below: _Optional[int] = ..., units_below: _Optional[int] = ..., bins: _Optional[_Iterable[_Union[Bin, _Mapping]]] = ..., final: bool = ..., counts_units: bool = ...) -> None: ...
+    unit_total: int
+    def __init__(self, options_sha256: _Optional[bytes] = ..., weights: _Optional[int] = ..., zeros: _Optional[int] = ..., max_magnitude: _Optional[float] = ..., power_sums: _Optional[_Iterable[_Union[PowerSum, _Mapping]]] = ..., mantissa_bits: _Optional[int] = ..., level: _Optional[int] = ..., prefix: _Optional[int] = ..., weights_below: _Optional[int] = ..., units_below: _Optional[int] = ..., bins: _Optional[_Iterable[_Union[Bin, _Mapping]]] = ..., final: bool = ..., counts_units: bool = ..., unit_total: _Optional[int] = ...) -> None: ...
 
 class PowerSum(_message.Message):
     __slots__ = ("order", "log_sum")

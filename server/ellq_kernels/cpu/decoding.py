@@ -1,0 +1,95 @@
+"""From raw bits to float64 magnitudes, the same few integer operations for every dtype."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ellq_kernels.cpu.jit import float_of, kernel
+from ellq_math.dtypes import WEIGHT_DTYPES, Bits
+from ellq_math.sums import CHUNK, LANES, Array
+
+
+class Format(NamedTuple):
+    """A floating point format, as the constants that decode it.
+
+    A magnitude key is a weight's bits without the sign: an integer that orders as the magnitude does.
+    """
+
+    key_bits: int
+    """Bits of a key."""
+    normal: int
+    """Smallest key that is not subnormal; 0 for F64, whose subnormals need no care."""
+    infinity: int
+    """Key of infinity; NaNs are above."""
+    shift: int
+    """From this mantissa to that of float64."""
+    rebias: int
+    """From this exponent bias to that of float64, in place; added after the shift."""
+    step: float
+    """Value of key 1; 0 for F64, because every multiplication by a subnormal stalls the processor, needed or not."""
+
+
+def format_of(dtype: str) -> Format:
+    """Return the constants of a dtype in WEIGHT_DTYPES."""
+    size = WEIGHT_DTYPES[dtype]
+    key_bits = 8 * size.itemsize - 1
+    bias = (1 << (key_bits - size.mantissa_bits - 1)) - 1
+    return Format(
+        key_bits=key_bits,
+        normal=0 if dtype == "F64" else 1 << size.mantissa_bits,
+        infinity=(2 * bias + 1) << size.mantissa_bits,
+        shift=52 - size.mantissa_bits,
+        rebias=(1023 - bias) << 52,
+        step=0.0 if dtype == "F64" else 2.0 ** (1 - bias - size.mantissa_bits),
+    )
+
+
+FORMATS = {dtype: format_of(dtype) for dtype in WEIGHT_DTYPES}
+
+
+@kernel
+def key_of(bits: Any, fmt: Format) -> Any:
+    """Return the magnitude key of raw bits of any width, as int64."""
+    return np.int64(bits) & ((1 << fmt.key_bits) - 1)
+
+
+@kernel
+def magnitude_of(key: int, fmt: Format) -> float:
+    """Return the float64 magnitude of a finite key, exactly; both branches are cheap so that loops over it vectorise."""
+    normal = float_of((key << fmt.shift) + fmt.rebias)
+    return normal if key >= fmt.normal else np.float64(key) * fmt.step
+
+
+@kernel
+def decode_chunk(chunk: Bits, fmt: Format, magnitudes: Array) -> tuple[int, int]:
+    """Decode at most CHUNK weights and pad with zeros to full lanes. Return the largest key and how many weights are zero."""
+    largest = 0
+    zeros = 0
+    for j in range(len(chunk)):
+        key = key_of(chunk[j], fmt)
+        largest = max(largest, key)
+        zeros += key == 0
+        magnitudes[j] = magnitude_of(key, fmt)
+    for j in range(len(chunk), padded(len(chunk))):
+        magnitudes[j] = 0.0
+    return largest, zeros
+
+
+@kernel
+def padded(count: int) -> int:
+    """Return the next multiple of LANES."""
+    return (count + LANES - 1) // LANES * LANES
+
+
+@kernel
+def chunks_of(fan_in: int) -> int:
+    """Return how many chunks a row has."""
+    return (fan_in + CHUNK - 1) // CHUNK
+
+
+@kernel
+def chunk_at(bits: Bits, fan_in: int, index: int) -> Bits:
+    """Return one chunk of the matrix, counted through all rows; chunks never cross rows."""
+    row, position = divmod(index, chunks_of(fan_in))
+    start = row * fan_in + position * CHUNK
+    return bits[start : min(start + CHUNK, (row + 1) * fan_in)]

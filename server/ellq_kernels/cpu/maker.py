@@ -1,0 +1,187 @@
+"""The CPU maker: shares blocks of rows, chunks or weights out to threads and puts the results together."""
+
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ellq_kernels.cpu import cutting, measuring, pooling, selecting
+from ellq_kernels.cpu.terms import powers_of
+from ellq_kernels.cpu.threads import Threads
+from ellq_kernels.cpu.weights import CpuWeights
+from ellq_kernels.cuts import row_cuts
+from ellq_kernels.demands import demand_counts, demand_cut, demand_one_each, weight_bits
+from ellq_kernels.scaling import Scale, scale_down, scale_exponents, unit_scale
+from ellq_math.dtypes import WEIGHT_DTYPES
+from ellq_math.pools import DIGITS, START, Descent, KeepCount, KeepWithin, Target, descend
+from ellq_math.sums import CHUNK, Array, canonical_sum
+from ellq_math.values import Counts, Cut, FixedPoint, Histogram, RowStatistics, Tails
+
+UNSCALED = Scale(np.empty(0), np.empty(0))
+
+
+class CpuKernels:
+    """ellq_kernels.contract.Kernels on the CPU. All methods may be called from several threads at once."""
+
+    name = "cpu"
+    device = "cpu"
+
+    def __init__(self, *, threads: int | None = None) -> None:
+        self._threads = Threads(threads)
+
+    def load(self, payload: bytearray | memoryview, *, dtype: str, neurons: int, fan_in: int) -> CpuWeights:
+        """Share the buffer."""
+        bits = weight_bits(payload, dtype=dtype, neurons=neurons, fan_in=fan_in)
+        return CpuWeights(dtype=dtype, neurons=neurons, fan_in=fan_in, bits=bits)
+
+    def payload(self, weights: CpuWeights) -> memoryview:
+        """Share the memory of the weights."""
+        return weights.bits.data.cast("B")
+
+    def first_nonfinite(self, weights: CpuWeights) -> int | None:
+        """Stop at the first chunk that has one, in every block of chunks."""
+        found = self._over_chunks(weights, measuring.first_nonfinite)
+        return next((index for index in found if index >= 0), None)
+
+    def measure(self, weights: CpuWeights, orders: tuple[float, ...]) -> RowStatistics:
+        """Measure chunks and add them up; F64 takes a pass for its scale first."""
+        sums = np.empty((len(orders), weights.chunks))
+        largest, zeros = np.empty(weights.chunks), np.empty(weights.chunks, np.int64)
+        exponents = np.zeros(weights.neurons, np.int64)
+        scale = UNSCALED
+        if weights.dtype == "F64":
+            self._over_chunks(weights, measuring.largest_magnitudes, largest)
+            exponents = scale_exponents(_by_row(weights, largest).max(axis=-1), weights.dtype)
+            scale = scale_down(exponents)
+        self._over_chunks(weights, measuring.measure_chunks, powers_of(orders), scale, sums, largest, zeros)
+        return RowStatistics(
+            orders=orders,
+            sums=_fold_rows(weights, sums).T.copy(),
+            exponents=exponents,
+            max_magnitude=_by_row(weights, largest).max(axis=-1),
+            zeros=_by_row(weights, zeros).sum(axis=-1),
+            fan_in=weights.fan_in,
+        )
+
+    def unit_totals(self, weights: CpuWeights, fixed: tuple[FixedPoint, ...]) -> Counts:
+        """Add up chunks; integers have no order."""
+        demand_one_each(weights, len(fixed))
+        totals = np.empty(weights.chunks, np.int64)
+        self._over_chunks(weights, measuring.total_chunks, unit_scale(fixed, weights.dtype, upper=False), totals)
+        return totals.reshape(len(fixed), -1).sum(axis=1)
+
+    def keep_largest(self, weights: CpuWeights, kept: Counts, *, width: int) -> Cut:
+        """Descend by digits, each row for itself or all weights by histogram."""
+        demand_counts(weights, kept, width=width)
+        if width == weights.count:
+            return self._cut_all(weights, KeepCount(kept=int(kept[0, 0]), weights=width), None)
+        kept = np.array(kept, np.int64, order="C")
+        thresholds, ties = np.empty(kept.shape), np.empty(kept.shape, np.int64)
+        self._over_rows(weights, selecting.largest_rows, kept, width, thresholds, ties)
+        return Cut(threshold=thresholds, ties_kept=ties, kept=kept, width=width)
+
+    def keep_within(self, weights: CpuWeights, budgets: Counts, fixed: tuple[FixedPoint, ...]) -> Cut:
+        """The same descent over units."""
+        demand_one_each(weights, len(budgets), len(fixed))
+        if len(fixed) == 1:
+            return self._cut_all(weights, KeepWithin(budget=int(budgets[0]), weights=weights.count), fixed[0])
+        budgets = np.array(budgets, np.int64)
+        shape = (weights.neurons, 1)
+        thresholds, ties, kept = np.empty(shape), np.empty(shape, np.int64), np.empty(shape, np.int64)
+        units = unit_scale(fixed, weights.dtype, upper=True)
+        self._over_rows(weights, selecting.within_rows, budgets, units, thresholds, ties, kept)
+        return Cut(threshold=thresholds, ties_kept=ties, kept=kept, width=weights.fan_in)
+
+    def histogram(self, weights: CpuWeights, *, level: int, prefix: int, fixed: FixedPoint | None) -> Histogram:
+        """Count blocks of weights and add them up."""
+        shift = 63 - sum(DIGITS[: level + 1])
+        units = None if fixed is None else unit_scale((fixed,), weights.dtype, upper=True)
+
+        total = np.zeros((1 if units is None else 2, 1 << DIGITS[level]), np.int64)
+        adding = Lock()
+
+        def count(first: int, last: int) -> None:
+            bits = weights.bits[first:last]
+            if units is None:
+                part = pooling.count_digits(bits, weights.format, shift, DIGITS[level], prefix)
+            else:
+                part = pooling.count_digits_and_units(bits, weights.format, shift, DIGITS[level], prefix, units)
+            with adding:  # at once, because parts are megabytes
+                np.add(total, part, out=total)
+
+        self._threads.over(weights.count, weights_each=1, task=count)
+        return Histogram(weights=total[0], units=None if units is None else total[1])
+
+    def cut_at(self, weights: CpuWeights, *, threshold: float, ties_kept: int) -> tuple[Cut, int]:
+        """Compare chunks and share out the ties in their order."""
+        above, equal = np.empty(weights.chunks, np.int64), np.empty(weights.chunks, np.int64)
+        self._over_chunks(weights, cutting.compare_chunks, threshold, above, equal)
+        return row_cuts(
+            _by_row(weights, above).sum(axis=-1),
+            _by_row(weights, equal).sum(axis=-1),
+            threshold=threshold,
+            ties_kept=ties_kept,
+            width=weights.fan_in,
+        )
+
+    def apply(self, weights: CpuWeights, cut: Cut) -> Tails:
+        """Cut whole rows, because ties are counted along them; F64 takes a pass for its scale first."""
+        demand_cut(weights, cut)
+        if cut.width > weights.fan_in:
+            cut, _ = self.cut_at(weights, threshold=float(cut.threshold[0, 0]), ties_kept=int(cut.ties_kept[0, 0]))
+        plan = (np.array(cut.threshold, np.float64, order="C"), np.array(cut.ties_kept, np.int64, order="C"), cut.width)
+        largest = np.zeros(weights.neurons)
+        if weights.dtype == "F64":
+            self._over_rows(weights, cutting.largest_cut_rows, *plan, largest)
+        exponents = scale_exponents(largest, weights.dtype)
+        l1, l2_squared, zeros = np.empty(weights.chunks), np.empty(weights.chunks), np.empty(weights.chunks, np.int64)
+        self._over_rows(weights, cutting.cut_rows, *plan, scale_down(exponents), l1, l2_squared, zeros)
+        return Tails(
+            l1=_fold_rows(weights, l1),
+            l2_squared=_fold_rows(weights, l2_squared),
+            exponents=exponents,
+            zeros=_by_row(weights, zeros).sum(axis=-1),
+        )
+
+    def _cut_all(self, weights: CpuWeights, target: Target, fixed: FixedPoint | None) -> Cut:
+        """Return the cut of all weights as one row, found digit by digit."""
+        mantissa_bits = WEIGHT_DTYPES[weights.dtype].mantissa_bits
+        found = START
+        while isinstance(found, Descent):
+            histogram = self.histogram(weights, level=found.level, prefix=found.prefix, fixed=fixed)
+            found = descend(found, histogram, target, mantissa_bits=mantissa_bits)
+        return Cut(
+            threshold=np.array([[found.magnitude]]),
+            ties_kept=np.array([[found.ties_kept]]),
+            kept=np.array([[found.kept]]),
+            width=weights.count,
+        )
+
+    def _over_chunks(self, weights: CpuWeights, kernel: Callable[..., Any], *arguments: object) -> list[Any]:
+        """Run kernel(bits, fan_in, format, first, last, *arguments) over ranges of chunks."""
+        return self._threads.over(
+            weights.chunks,
+            weights_each=min(weights.fan_in, CHUNK),
+            task=lambda first, last: kernel(weights.bits, weights.fan_in, weights.format, first, last, *arguments),
+        )
+
+    def _over_rows(self, weights: CpuWeights, kernel: Callable[..., Any], *arguments: object) -> list[Any]:
+        """Run kernel(bits, fan_in, format, first, last, *arguments) over ranges of rows."""
+        return self._threads.over(
+            weights.neurons,
+            weights_each=weights.fan_in,
+            task=lambda first, last: kernel(weights.bits, weights.fan_in, weights.format, first, last, *arguments),
+        )
+
+
+def _by_row(weights: CpuWeights, of_chunks: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return what was found in every chunk by row. Shape: (..., chunks) -> (..., neurons, chunks of a row)."""
+    return of_chunks.reshape(*of_chunks.shape[:-1], weights.neurons, weights.chunks // weights.neurons)
+
+
+def _fold_rows(weights: CpuWeights, partial_sums: Array) -> Array:
+    """Return the canonical sum of every row from those of its chunks. Shape: (..., chunks) -> (..., neurons)."""
+    by_row = _by_row(weights, partial_sums)
+    return by_row[..., 0] if by_row.shape[-1] == 1 else canonical_sum(by_row)

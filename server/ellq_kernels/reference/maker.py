@@ -1,0 +1,162 @@
+"""The reference maker: whole matrices as float64 tensors, selection by sorting."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ellq_kernels.cuts import row_cuts
+from ellq_kernels.demands import demand_counts, demand_cut, demand_one_each, weight_bits
+from ellq_kernels.reference.arithmetic import canonical_sum, decode, on_device, power, scaled
+from ellq_kernels.scaling import UnitScale, scale_down, scale_exponents, unit_scale
+from ellq_math.pools import DIGITS
+from ellq_math.values import Counts, Cut, FixedPoint, Histogram, RowStatistics, Tails
+
+
+@dataclass(frozen=True)
+class ReferenceWeights:
+    """A weight matrix as a tensor of signed integers, because torch knows most operations for these alone."""
+
+    dtype: str
+    neurons: int
+    fan_in: int
+    bits: torch.Tensor
+    """(neurons, fan_in) int16, int32 or int64."""
+
+    def magnitudes(self) -> torch.Tensor:
+        """Return |w| in float64. Shape: (neurons, fan_in)."""
+        return decode(self.bits, self.dtype)
+
+
+class ReferenceKernels:
+    """ellq_kernels.contract.Kernels in torch, on "cpu" or "cuda"."""
+
+    name = "reference"
+
+    def __init__(self, *, device: str) -> None:
+        if device == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError("reference-cuda kernels need a CUDA device, and torch sees none")
+        self.device = device
+
+    def load(self, payload: bytearray | memoryview, *, dtype: str, neurons: int, fan_in: int) -> ReferenceWeights:
+        """Share the buffer on the CPU, copy it to a CUDA device."""
+        raw = weight_bits(payload, dtype=dtype, neurons=neurons, fan_in=fan_in)
+        bits = torch.from_numpy(raw.view(f"i{raw.itemsize}")).to(self.device)
+        return ReferenceWeights(dtype=dtype, neurons=neurons, fan_in=fan_in, bits=bits.view(neurons, fan_in))
+
+    def payload(self, weights: ReferenceWeights) -> memoryview:
+        """Share the tensor's memory on the CPU, copy from a CUDA device."""
+        return weights.bits.flatten().cpu().numpy().data.cast("B")
+
+    def first_nonfinite(self, weights: ReferenceWeights) -> int | None:
+        """Look for the first flat index."""
+        found = (~weights.magnitudes().isfinite()).flatten().nonzero()
+        return int(found[0]) if len(found) else None
+
+    def measure(self, weights: ReferenceWeights, orders: tuple[float, ...]) -> RowStatistics:
+        """Raise and sum every order in turn."""
+        magnitudes = weights.magnitudes()
+        largest = _to_numpy(magnitudes.amax(dim=1))
+        exponents = scale_exponents(largest, weights.dtype)
+        terms = scaled(magnitudes, scale_down(exponents))
+        sums = [_to_numpy(canonical_sum(power(terms, order))) for order in orders]
+        return RowStatistics(
+            orders=orders,
+            sums=np.stack(sums, axis=1) if sums else np.zeros((weights.neurons, 0)),
+            exponents=exponents,
+            max_magnitude=largest,
+            zeros=_to_numpy((magnitudes == 0).sum(dim=1)),
+            fan_in=weights.fan_in,
+        )
+
+    def unit_totals(self, weights: ReferenceWeights, fixed: tuple[FixedPoint, ...]) -> Counts:
+        """Round down and add."""
+        demand_one_each(weights, len(fixed))
+        units = _units(weights.magnitudes().view(len(fixed), -1), unit_scale(fixed, weights.dtype, upper=False))
+        return _to_numpy(units.floor().long().sum(dim=1))
+
+    def keep_largest(self, weights: ReferenceWeights, kept: Counts, *, width: int) -> Cut:
+        """Sort every group."""
+        demand_counts(weights, kept, width=width)
+        descending = _grouped(weights.magnitudes(), width).sort(dim=-1, descending=True).values
+        stays = on_device(kept, weights.bits)[..., None]
+        last = descending.gather(-1, (stays - 1).clamp(min=0))
+        threshold = torch.where(stays > 0, last, torch.inf)
+        ties = stays[..., 0] - (descending > threshold).sum(dim=-1)
+        return Cut(
+            threshold=_to_numpy(threshold[..., 0]), ties_kept=_to_numpy(ties), kept=np.array(kept, np.int64), width=width
+        )
+
+    def keep_within(self, weights: ReferenceWeights, budgets: Counts, fixed: tuple[FixedPoint, ...]) -> Cut:
+        """Sort every row and add up units until the budget is spent."""
+        demand_one_each(weights, len(budgets), len(fixed))
+        rows = weights.magnitudes().view(len(fixed), -1).sort(dim=1).values
+        spent = _units_up(rows, unit_scale(fixed, weights.dtype, upper=True)).cumsum(dim=1)
+        removed = (spent <= on_device(budgets, weights.bits)[:, None]).sum(dim=1, keepdim=True)
+        return self.keep_largest(weights, _to_numpy(rows.shape[1] - removed), width=rows.shape[1])
+
+    def histogram(self, weights: ReferenceWeights, *, level: int, prefix: int, fixed: FixedPoint | None) -> Histogram:
+        """Count the digits of the magnitudes behind the prefix."""
+        magnitudes = weights.magnitudes().view(1, -1)
+        bins = 2 ** DIGITS[level]
+        patterns = magnitudes.view(torch.int64) >> (63 - sum(DIGITS[: level + 1]))
+        inside = patterns >> DIGITS[level] == prefix
+        digits = patterns[inside] & (bins - 1)
+        counts = _to_numpy(digits.bincount(minlength=bins))
+        if fixed is None:
+            return Histogram(weights=counts, units=None)
+        units = _units_up(magnitudes, unit_scale((fixed,), weights.dtype, upper=True))[inside]
+        return Histogram(weights=counts, units=_to_numpy(units.new_zeros(bins).index_add(0, digits, units)))
+
+    def cut_at(self, weights: ReferenceWeights, *, threshold: float, ties_kept: int) -> tuple[Cut, int]:
+        """Compare, count, and share out the ties."""
+        magnitudes = weights.magnitudes()
+        above, equal = ((magnitudes > threshold).sum(dim=1), (magnitudes == threshold).sum(dim=1))
+        return row_cuts(_to_numpy(above), _to_numpy(equal), threshold=threshold, ties_kept=ties_kept, width=weights.fan_in)
+
+    def apply(self, weights: ReferenceWeights, cut: Cut) -> Tails:
+        """Number the ties of every group to tell those that stay."""
+        demand_cut(weights, cut)
+        magnitudes = weights.magnitudes()
+        groups = _grouped(magnitudes, cut.width)
+        threshold = on_device(cut.threshold, weights.bits)[..., None]
+        ties = groups == threshold
+        early = ties.cumsum(dim=-1) <= on_device(cut.ties_kept, weights.bits)[..., None]
+        goes = ~((groups > threshold) | (ties & early))
+        goes = goes.view(weights.neurons, -1)[:, : weights.fan_in]
+        weights.bits[goes] = 0
+        removed = torch.where(goes, magnitudes, 0.0)
+        exponents = scale_exponents(_to_numpy(removed.amax(dim=1)), weights.dtype)
+        removed = scaled(removed, scale_down(exponents))
+        return Tails(
+            l1=_to_numpy(canonical_sum(removed)),
+            l2_squared=_to_numpy(canonical_sum(removed * removed)),
+            exponents=exponents,
+            zeros=_to_numpy((goes | (magnitudes == 0)).sum(dim=1)),
+        )
+
+
+def _units(magnitudes: torch.Tensor, scale: UnitScale) -> torch.Tensor:
+    """Return the fixed-point shares of rows before they are rounded to integers. Shape: (rows, n) -> the same."""
+    p, first, second, resolution, slack = (on_device(part, magnitudes)[:, None] for part in scale)
+    x = magnitudes * first * second
+    return torch.where(p == 1, x, x * x * slack) * resolution
+
+
+def _units_up(magnitudes: torch.Tensor, scale: UnitScale) -> torch.Tensor:
+    """Return the units of rows, rounded up; nothing but zero is free. Shape: (rows, n) -> the same, int64."""
+    return torch.where(magnitudes == 0, 0, _units(magnitudes, scale).ceil().long().clamp(min=1))
+
+
+def _grouped(magnitudes: torch.Tensor, width: int) -> torch.Tensor:
+    """Return the groups of all rows. A short last group is padded with -1, which is below every threshold.
+
+    Shape: (neurons, fan_in) -> (neurons, groups, width), or (1, 1, width) when all weights are one group.
+    """
+    if width == magnitudes.numel():
+        return magnitudes.view(1, 1, -1)
+    return torch.nn.functional.pad(magnitudes, (0, -magnitudes.shape[1] % width), value=-1.0).unflatten(1, (-1, width))
+
+
+def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.cpu().numpy()

@@ -1,0 +1,27 @@
+"""Compiling ahead of the first request."""
+
+import numpy as np
+
+from ellq_kernels.contract import Kernels
+from ellq_math.dtypes import WEIGHT_DTYPES
+from ellq_math.values import FixedPoint
+
+ORDERS = (0.3, 0.5, 1.0, 2.0)
+NEURONS, FAN_IN = 2, 4
+
+
+def warm_up(kernels: Kernels) -> None:
+    """Run every operation once for every dtype, so that a maker that compiles on first use has nothing left to compile."""
+    for dtype in WEIGHT_DTYPES.values():
+        payload = bytearray(np.ones(NEURONS * FAN_IN, dtype.bits).tobytes())  # the smallest subnormal, eight times
+        weights = kernels.load(payload, dtype=dtype.name, neurons=NEURONS, fan_in=FAN_IN)
+        kernels.first_nonfinite(weights)
+        statistics = kernels.measure(weights, ORDERS)
+        fixed = tuple(FixedPoint(p=1, exponent=int(np.frexp(largest)[1]), bits=32) for largest in statistics.max_magnitude)
+        totals = kernels.unit_totals(weights, fixed)
+        kernels.keep_within(weights, totals // 2, fixed)
+        kernels.keep_within(weights, totals[:1], fixed[:1])
+        kernels.keep_largest(weights, np.ones((NEURONS, 1), np.int64), width=FAN_IN)
+        cut = kernels.keep_largest(weights, np.array([[NEURONS * FAN_IN // 2]]), width=NEURONS * FAN_IN)
+        kernels.apply(weights, cut)
+        kernels.payload(weights)

@@ -1,0 +1,102 @@
+"""Between the event loop, where frames come and go, and the worker thread, where a call computes.
+
+Two bounded queues: a slow client holds back the worker, a slow worker holds back the client, and memory stays small. When
+either side is gone both queues shut down, and the other side ends at its next step.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from concurrent.futures import Executor
+from typing import Generic, TypeVar
+
+import janus
+
+from ellq_server.refusals import TruncatedStream
+
+FRAMES_IN_FLIGHT = 8
+"""Frames that wait in each direction: enough to overlap receive, compute and send."""
+
+Frame = TypeVar("Frame")
+
+
+class _End(Generic[Frame]):
+    """The last thing in a queue: why it ended, None for as it should."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+
+
+async def run_in_thread(
+    work: Callable[[Iterator[bytes]], Iterator[Frame]],
+    chunks: AsyncIterator[bytes],
+    *,
+    threads: Executor,
+    idle_seconds: float,
+) -> AsyncGenerator[Frame]:
+    """Yield what `work` yields in a worker thread when it is fed with `chunks`.
+
+    Errors: whatever `work` or `chunks` raise; TruncatedStream when the client neither sends nor takes anything for
+    `idle_seconds` while the worker waits for it.
+    """
+    inlet: janus.Queue[bytes | _End[bytes]] = janus.Queue(FRAMES_IN_FLIGHT)
+    outlet: janus.Queue[Frame | _End[Frame]] = janus.Queue(FRAMES_IN_FLIGHT)
+    pump = asyncio.create_task(_pump(chunks, inlet.async_q))
+    worker = asyncio.get_running_loop().run_in_executor(threads, _work, work, inlet.sync_q, outlet.sync_q, idle_seconds)
+    try:
+        while not isinstance(frame := await outlet.async_q.get(), _End):
+            yield frame
+        if frame.error is not None:
+            raise frame.error
+    finally:
+        pump.cancel()
+        inlet.shutdown(immediate=True)
+        outlet.shutdown(immediate=True)
+        # the thread still holds memory: the call is not over before it is
+        await asyncio.wait([pump, worker])
+        await inlet.wait_closed()
+        await outlet.wait_closed()
+
+
+async def _pump(chunks: AsyncIterator[bytes], inlet: janus.AsyncQueue[bytes | _End[bytes]]) -> None:
+    error: BaseException | None = None
+    try:
+        async for chunk in chunks:
+            await inlet.put(chunk)
+    except janus.AsyncQueueShutDown:
+        return
+    except Exception as raised:
+        error = raised
+    await inlet.put(_End(error))
+
+
+def _work(
+    work: Callable[[Iterator[bytes]], Iterator[Frame]],
+    inlet: janus.SyncQueue[bytes | _End[bytes]],
+    outlet: janus.SyncQueue[Frame | _End[Frame]],
+    idle_seconds: float,
+) -> None:
+    error: BaseException | None = None
+    try:
+        for frame in work(_chunks(inlet, idle_seconds)):
+            outlet.put(frame, timeout=idle_seconds)
+    except (janus.SyncQueueShutDown, janus.SyncQueueFull):
+        return outlet.shutdown(immediate=True)  # nobody listens
+    except BaseException as raised:
+        error = raised
+    try:
+        outlet.put(_End(error), timeout=idle_seconds)
+    except (janus.SyncQueueShutDown, janus.SyncQueueFull):
+        outlet.shutdown(immediate=True)
+
+
+def _chunks(inlet: janus.SyncQueue[bytes | _End[bytes]], idle_seconds: float) -> Iterator[bytes]:
+    while True:
+        try:
+            chunk = inlet.get(timeout=idle_seconds)
+        except janus.SyncQueueEmpty as error:
+            raise TruncatedStream(f"the client sent nothing for {idle_seconds:g} seconds", field="data") from error
+        if isinstance(chunk, _End):
+            if chunk.error is not None:
+                raise chunk.error
+            return
+        yield chunk

@@ -1,0 +1,54 @@
+"""The request body as a file that is read once, forwards, and may be cut short or too long."""
+
+import time
+from collections.abc import Iterator
+
+from ellq_server.refusals import TrailingBytes, TruncatedStream
+
+
+class ByteStream:
+    """Reads exact lengths from chunks of any length. Lives as long as one call."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        """Take the `data` frames of one call; the iterator may block."""
+        self._chunks = chunks
+        self._rest = memoryview(b"")
+        self.position_bytes = 0
+        self.waited_seconds = 0.0
+
+    def read(self, length: int, *, what: str) -> bytearray:
+        """Return the next bytes, as a buffer that the caller owns.
+
+        Errors: TruncatedStream, saying in the middle of what the stream ended.
+        """
+        # grown as bytes arrive: a claim of many gigabytes followed by nothing must not cost gigabytes
+        buffer = bytearray()
+        while len(buffer) < length:
+            if not self._rest and not self._next_chunk():
+                missing = f"{len(buffer)} of {length} bytes"
+                raise TruncatedStream(
+                    f"the stream ended after {self.position_bytes} bytes, with {missing} of {what}", field="data"
+                )
+            taken = self._rest[: length - len(buffer)]
+            buffer += taken
+            self._rest = self._rest[len(taken) :]
+            self.position_bytes += len(taken)
+        return buffer
+
+    def expect_end(self) -> None:
+        """Raise TrailingBytes when anything follows."""
+        if self._rest or self._next_chunk():
+            message = f"the stream goes on after its last tensor, which ends at byte {self.position_bytes}"
+            raise TrailingBytes(message, field="data")
+
+    def _next_chunk(self) -> bool:
+        """Wait for the next chunk that is not empty; tell whether there was one."""
+        started = time.perf_counter()
+        try:
+            for chunk in self._chunks:
+                if chunk:
+                    self._rest = memoryview(chunk)
+                    return True
+            return False
+        finally:
+            self.waited_seconds += time.perf_counter() - started

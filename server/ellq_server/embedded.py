@@ -1,0 +1,40 @@
+"""The service inside a client's process, on a Unix socket: the newcomer's default."""
+
+import asyncio
+import threading
+
+from ellq_server.server import Server
+from ellq_server.settings import Settings
+
+
+class EmbeddedServer:
+    """A server with an event loop and a thread of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Start and wait until it listens. Errors: CannotListen."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="ellq-embedded", daemon=True)
+        self._thread.start()
+        self.server = asyncio.run_coroutine_threadsafe(_start(settings), self._loop).result()
+
+    def stop(self) -> None:
+        """Stop at once: the only client is this process."""
+        asyncio.run_coroutine_threadsafe(self.server.drain(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+def start(socket_path: str) -> EmbeddedServer:
+    """Serve on `unix:{socket_path}`, with default limits, no metrics page and no environment."""
+    # model_construct reads no environment: settings for a deployment must not leak into a laptop's default
+    settings = Settings.model_construct(
+        listen=f"unix:{socket_path}", metrics_port=0, drain_seconds=0.0, drain_delay_seconds=0.0, connection_age_seconds=86400.0
+    )
+    return EmbeddedServer(settings)
+
+
+async def _start(settings: Settings) -> Server:
+    server = Server(settings)
+    await server.start()
+    return server

@@ -1,0 +1,50 @@
+"""`ellq serve`: settings, signals, and an exit code."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+from pydantic_settings import CliApp, SettingsError
+
+from ellq_server.logs import configure_logs
+from ellq_server.server import CannotListen, Server
+from ellq_server.settings import Settings, UnknownSetting, refuse_unknown_names
+
+EXIT_OK = 0
+EXIT_USAGE = 2
+EXIT_CANNOT_LISTEN = 5
+
+
+def serve(arguments: Sequence[str]) -> int:
+    """Run a server until SIGTERM or SIGINT and return the exit code: 0 drained, 2 wrong settings, 5 cannot listen."""
+    try:
+        refuse_unknown_names()
+        settings = CliApp.run(Settings, cli_args=list(arguments))
+    except (UnknownSetting, SettingsError, ValidationError) as error:
+        print(f"ellq serve: {_explained(error)}", file=sys.stderr)
+        return EXIT_USAGE
+    configure_logs(level=settings.log_level, form=settings.log_format)
+    try:
+        asyncio.run(_run(Server(settings)))
+    except CannotListen as error:
+        print(f"ellq serve: {error}", file=sys.stderr)
+        return EXIT_CANNOT_LISTEN
+    return EXIT_OK
+
+
+async def _run(server: Server) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await server.start()
+    await stop.wait()
+    await server.drain()
+
+
+def _explained(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    lines = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}, got {one['input']!r}" for one in error.errors()]
+    return "; ".join(lines)

@@ -1,0 +1,164 @@
+"""What Prometheus sees: the usual gRPC server metrics, and ellq's own."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from ellq_server.admission import Admission
+
+SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
+CALL_LABELS = ("grpc_type", "grpc_service", "grpc_method")
+SERVICE = "ellq.v1.CompressionService"
+METHODS = (("bidi_stream", "Analyze"), ("bidi_stream", "Compress"), ("unary", "GetCapabilities"))
+
+
+class Metrics:
+    """All metrics of one server, in a registry of their own."""
+
+    def __init__(self, admission: Admission, *, memory_bytes: int) -> None:
+        """Create every metric; gauges read the admission whenever they are scraped."""
+        self.registry = registry = CollectorRegistry()
+        self.started = Counter("grpc_server_started_total", "Calls that began.", CALL_LABELS, registry=registry)
+        self.handled = Counter("grpc_server_handled_total", "Calls that ended.", (*CALL_LABELS, "grpc_code"), registry=registry)
+        self.received = Counter("grpc_server_msg_received_total", "Messages received.", CALL_LABELS, registry=registry)
+        self.sent = Counter("grpc_server_msg_sent_total", "Messages sent.", CALL_LABELS, registry=registry)
+        self.handling = Histogram(
+            "grpc_server_handling_seconds",
+            "Seconds from start to end of a call.",
+            CALL_LABELS,
+            buckets=SECONDS_BUCKETS,
+            registry=registry,
+        )
+        self.received_bytes = Counter("ellq_received_bytes_total", "Bytes of safetensors streams received.", registry=registry)
+        self.sent_bytes = Counter("ellq_sent_bytes_total", "Bytes of safetensors streams sent.", registry=registry)
+        self.weights = Counter("ellq_weights_total", "Weights measured, by dtype.", ("dtype",), registry=registry)
+        self.kept_weights = Counter("ellq_kept_weights_total", "Weights kept by rules, by rule.", ("rule",), registry=registry)
+        self.kept_ratio = Histogram(
+            "ellq_kept_ratio", "Share of the weights of a tensor that a rule kept.", ("rule",),
+            buckets=(0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0), registry=registry,
+        )  # fmt: skip
+        self.stage_seconds = Histogram(
+            "ellq_stage_seconds",
+            "Seconds that a tensor spent in a stage.",
+            ("stage",),
+            buckets=SECONDS_BUCKETS,
+            registry=registry,
+        )
+        self.refusals = Counter("ellq_refusals_total", "Calls refused, by reason.", ("reason",), registry=registry)
+        calls = Gauge("ellq_calls_in_flight", "Calls that hold a place.", registry=registry)
+        calls.set_function(lambda: admission.calls)
+        reserved = Gauge("ellq_memory_reserved_bytes", "Memory reserved for weights in flight.", registry=registry)
+        reserved.set_function(lambda: admission.reserved_bytes)
+        Gauge("ellq_memory_budget_bytes", "Memory that may be reserved.", registry=registry).set(memory_bytes)
+        for kind, method in METHODS:  # so that rate() has a zero to start from
+            labels = (kind, SERVICE, method)
+            for metric in (self.started, self.received, self.sent, self.handling):
+                metric.labels(*labels)
+            for code in grpc.StatusCode:
+                self.handled.labels(*labels, code.name)
+
+    def observe_stage(self, stage: str, seconds: float) -> None:
+        """Record how long a tensor spent in a stage."""
+        self.stage_seconds.labels(stage).observe(seconds)
+
+
+class MetricsInterceptor(grpc.aio.ServerInterceptor):
+    """Counts calls, messages and seconds of every method, whatever its kind."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        """Write to these metrics."""
+        self._metrics = metrics
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler:
+        """Wrap the method's handler."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return handler
+        _, service, method = handler_call_details.method.split("/", 2)
+        if handler.request_streaming and handler.response_streaming:
+            counted = self._counted("bidi_stream", service, method, handler.stream_stream)
+            return grpc.stream_stream_rpc_method_handler(counted, handler.request_deserializer, handler.response_serializer)
+        if handler.response_streaming:
+            counted = self._counted("server_stream", service, method, handler.unary_stream)
+            return grpc.unary_stream_rpc_method_handler(counted, handler.request_deserializer, handler.response_serializer)
+        if handler.request_streaming:
+            return handler
+        counted_unary = self._counted_unary(service, method, handler.unary_unary)
+        return grpc.unary_unary_rpc_method_handler(counted_unary, handler.request_deserializer, handler.response_serializer)
+
+    def _counted(
+        self, kind: str, service: str, method: str, behaviour: Callable[..., AsyncIterator[Any]]
+    ) -> Callable[..., AsyncIterator[Any]]:
+        labels = (kind, service, method)
+
+        async def counted(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+            async with _Call(self._metrics, labels, context):
+                if kind == "bidi_stream":
+                    request = self._counting(request, labels)
+                else:
+                    self._metrics.received.labels(*labels).inc()
+                sent = self._metrics.sent.labels(*labels)
+                # health and reflection hand out plain iterators that nobody needs to close
+                async for response in behaviour(request, context):
+                    sent.inc()
+                    yield response
+
+        return counted
+
+    def _counted_unary(
+        self, service: str, method: str, behaviour: Callable[..., Awaitable[Any]]
+    ) -> Callable[..., Awaitable[Any]]:
+        labels = ("unary", service, method)
+
+        async def counted(request: Any, context: grpc.aio.ServicerContext) -> Any:
+            async with _Call(self._metrics, labels, context):
+                self._metrics.received.labels(*labels).inc()
+                response = await behaviour(request, context)
+                self._metrics.sent.labels(*labels).inc()
+                return response
+
+        return counted
+
+    async def _counting(self, requests: AsyncIterator[Any], labels: tuple[str, str, str]) -> AsyncIterator[Any]:
+        received = self._metrics.received.labels(*labels)
+        async for request in requests:
+            received.inc()
+            yield request
+
+
+class _Call:
+    """Counts one call, from start to end, whatever the end."""
+
+    def __init__(self, metrics: Metrics, labels: tuple[str, str, str], context: grpc.aio.ServicerContext) -> None:
+        self._metrics = metrics
+        self._labels = labels
+        self._context = context
+        self._started = time.perf_counter()
+
+    async def __aenter__(self) -> None:
+        self._metrics.started.labels(*self._labels).inc()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        self._metrics.handled.labels(*self._labels, self._code(error).name).inc()
+        self._metrics.handling.labels(*self._labels).observe(time.perf_counter() - self._started)
+
+    def _code(self, error: BaseException | None) -> grpc.StatusCode:
+        code = self._context.code()
+        if isinstance(code, grpc.StatusCode) and code is not grpc.StatusCode.OK:
+            return code
+        if isinstance(code, int) and code:
+            return next(known for known in grpc.StatusCode if known.value[0] == code)
+        if error is None:
+            return grpc.StatusCode.OK
+        return (
+            grpc.StatusCode.CANCELLED
+            if self._context.cancelled() or not isinstance(error, Exception)
+            else grpc.StatusCode.UNKNOWN
+        )

@@ -1,0 +1,140 @@
+"""What will be done to each tensor, decided from the header alone."""
+
+import fnmatch
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from ellq_math.dtypes import WEIGHT_DTYPES
+from ellq_server.header import TensorEntry
+from ellq_server.refusals import InvalidRequest, shorten
+from ellq_server.requests import Override, ScopedRule, Selection
+
+TABLE_NAMES = ("*embed*", "*wte.*", "*wpe.*", "*lm_head*")
+"""Names of tables of rows (embeddings and their transposed twins), which are left alone unless included."""
+
+
+class Reason(Enum):
+    """Why a tensor is left untouched: the names of PassThroughReason in the contract, without their prefix."""
+
+    DTYPE = "dtype"
+    DIMENSIONS = "dimensions"
+    EMPTY = "empty"
+    NAME = "name"
+    EXCLUDED = "excluded"
+    SKIPPED = "skipped"
+    NONFINITE = "nonfinite"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done to one tensor."""
+
+    position: int
+    """In offset order, from 0."""
+    entry: TensorEntry
+    reason: Reason | None
+    """Why it passes through; None when it is compressible."""
+    neuron_axis: tuple[int, ...] = (0,)
+    rule: ScopedRule | None = None
+    """The rule of an override; None for the request's."""
+
+    @property
+    def neurons(self) -> int:
+        """Rows of the weight matrix."""
+        return math.prod(self.entry.shape[axis] for axis in self.neuron_axis)
+
+    @property
+    def fan_in(self) -> int:
+        """Weights of each row."""
+        return math.prod(self.entry.shape) // self.neurons
+
+    @property
+    def weights(self) -> int:
+        """Weights of the tensor."""
+        return math.prod(self.entry.shape)
+
+
+@dataclass(frozen=True)
+class Planning:
+    """Plans for all tensors, and the globs that matched none."""
+
+    plans: tuple[Plan, ...]
+    idle_globs: tuple[str, ...]
+
+    @property
+    def compressible(self) -> tuple[Plan, ...]:
+        """The plans of tensors that will be measured."""
+        return tuple(plan for plan in self.plans if plan.reason is None)
+
+
+def plan_tensors(tensors: Sequence[TensorEntry], selection: Selection) -> Planning:
+    """Decide for every tensor.
+
+    Errors: InvalidRequest (INVALID_NEURON_AXIS) when an override names axes that a matched tensor does not have.
+    """
+    include, exclude = _Globs(selection.include), _Globs(selection.exclude)
+    overrides = _Globs(override.glob for override in selection.overrides)
+    plans = []
+    for position, entry in enumerate(tensors):
+        matched = [selection.overrides[index] for index in overrides.matching(entry.name)]
+        reason = _reason(entry, included=include.any(entry.name), excluded=exclude.any(entry.name), overrides=matched)
+        if reason is not None:
+            plans.append(Plan(position, entry, reason))
+            continue
+        axis = next((override.neuron_axis for override in reversed(matched) if override.neuron_axis), (0,))
+        _check_axis(axis, entry)
+        rule = next((override.rule for override in reversed(matched) if override.rule), None)
+        plans.append(Plan(position, entry, None, axis, rule))
+    return Planning(tuple(plans), (*include.idle, *exclude.idle, *overrides.idle))
+
+
+def _reason(entry: TensorEntry, *, included: bool, excluded: bool, overrides: Sequence[Override]) -> Reason | None:
+    """Return why the tensor is left alone; what can never change comes before what the caller chose."""
+    if entry.dtype not in WEIGHT_DTYPES:
+        return Reason.DTYPE
+    if len(entry.shape) < 2:
+        return Reason.DIMENSIONS
+    if math.prod(entry.shape) == 0:
+        return Reason.EMPTY
+    if excluded:
+        return Reason.EXCLUDED
+    treatment = next((override for override in reversed(overrides) if override.skip or override.rule), None)
+    if treatment and treatment.skip:
+        return Reason.SKIPPED
+    if not included and any(fnmatch.fnmatchcase(entry.name, glob) for glob in TABLE_NAMES):
+        return Reason.NAME
+    return None
+
+
+def _check_axis(axis: tuple[int, ...], entry: TensorEntry) -> None:
+    dimensions = len(entry.shape)
+    if axis[-1] >= dimensions or len(axis) >= dimensions:
+        allowed = f"at most {dimensions - 1} of the axes 0 to {dimensions - 1}"
+        name = shorten(repr(entry.name))
+        message = f"neuron_axis {list(axis)} does not fit tensor {name} of shape {list(entry.shape)}; allowed is {allowed}"
+        raise InvalidRequest(message, reason="INVALID_NEURON_AXIS", field="options.selection.overrides.neuron_axis")
+
+
+class _Globs:
+    """Patterns that remember whether they ever matched."""
+
+    def __init__(self, globs: Iterable[str]) -> None:
+        self._globs = tuple(globs)
+        self._patterns = [re.compile(fnmatch.translate(glob)) for glob in self._globs]
+        self._matched = [False] * len(self._globs)
+
+    def matching(self, name: str) -> list[int]:
+        found = [index for index, pattern in enumerate(self._patterns) if pattern.match(name)]
+        for index in found:
+            self._matched[index] = True
+        return found
+
+    def any(self, name: str) -> bool:
+        return bool(self.matching(name))
+
+    @property
+    def idle(self) -> list[str]:
+        return [glob for glob, matched in zip(self._globs, self._matched, strict=True) if not matched]

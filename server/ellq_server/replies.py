@@ -1,0 +1,140 @@
+"""From what a call finds to the frames that are sent: batched, so that many small tensors are not as many frames."""
+
+from collections.abc import Iterator, Sequence
+
+from ellq.v1 import compression_pb2 as pb
+from ellq_server import __version__
+from ellq_server.call import Closing, Event, Opening
+from ellq_server.planning import Plan
+from ellq_server.requests import Request
+from ellq_server.sentence import Outcome
+from ellq_server.sketches import sketch_to_wire
+from ellq_server.stopwatch import Stopwatch
+from ellq_server.totals import Totals
+from ellq_server.wire_values import neuron_reports, orders_to_wire, plan_to_wire, report_to_wire, rule_to_wire
+
+CHUNK_BYTES = 1 << 20
+"""Bytes of a data frame: far below gRPC's default limit of 4 MiB, far above the cost of a frame."""
+
+BATCH_BYTES = 1 << 20
+"""Bytes of reports and payload after which a batch is sent."""
+
+REPORT_BYTES = 512
+"""Room that a report takes beside the tensor's name."""
+
+Response = pb.AnalyzeResponse | pb.CompressResponse
+
+
+class Replies:
+    """Writes the frames of one call."""
+
+    def __init__(self, response: type[Response], request: Request, request_id: str, stopwatch: Stopwatch) -> None:
+        """Begin an answer; `response` is the message class of the method."""
+        self._response = response
+        self._request = request
+        self._request_id = request_id
+        self._stopwatch = stopwatch
+
+    def frames(self, events: Iterator[Event]) -> Iterator[Response]:
+        """Yield the frames of all events, in the order of the contract."""
+        totals: Totals | None = None
+        batch: list[Outcome] = []
+        room = 0
+        for event in events:
+            if isinstance(event, Opening):
+                totals = Totals(event.planning)
+                yield from self._open(event)
+                continue
+            assert totals is not None
+            if isinstance(event, Outcome):
+                totals.add(event)
+                batch.append(event)
+                room += _room(event)
+                if self._request.neuron_reports or room >= BATCH_BYTES:
+                    yield from self._report(batch)
+                    batch, room = [], 0
+            else:
+                yield from self._report(batch)
+                yield self._close(event, totals)
+
+    def _open(self, opening: Opening) -> Iterator[Response]:
+        compressible = opening.planning.compressible
+        yield self._response(
+            manifest=pb.Manifest(
+                request_id=self._request_id,
+                version=__version__,
+                header_bytes=len(opening.header.raw),
+                payload_bytes=opening.header.payload_bytes,
+                tensors=len(opening.planning.plans),
+                compressible_tensors=len(compressible),
+                compressible_weights=sum(plan.weights for plan in compressible),
+                indices=orders_to_wire(self._request.indices),
+                rule=rule_to_wire(self._request.rule) if self._request.rule else None,
+            )
+        )
+        for plans in _batched(opening.planning.plans):
+            yield self._response(plans=pb.TensorPlans(plans=plans))
+        if self._request.sends_weights:
+            yield from _data([memoryview(opening.header.raw)])
+
+    def _report(self, outcomes: Sequence[Outcome]) -> Iterator[Response]:
+        """Yield the reports of a batch, then their neurons, then their bytes."""
+        if not outcomes:
+            return
+        yield self._response(reports=pb.TensorReports(reports=[report_to_wire(one, self._request) for one in outcomes]))
+        if self._request.neuron_reports:
+            for outcome in outcomes:
+                yield from (self._response(neurons=neurons) for neurons in neuron_reports(outcome, self._request))
+        if self._request.sends_weights:
+            yield from _data([one.payload for one in outcomes if one.payload is not None])
+
+    def _close(self, closing: Closing, totals: Totals) -> Response:
+        summary = totals.summary(self._request)
+        summary.timings.CopyFrom(
+            pb.Timings(
+                total_seconds=self._stopwatch.total_seconds,
+                receive_seconds=closing.received_seconds,
+                compute_seconds=self._stopwatch.compute_seconds,
+            )
+        )
+        if closing.sketch is not None:
+            summary.sketch.CopyFrom(sketch_to_wire(closing.sketch))
+        return self._response(summary=summary)
+
+
+def _room(outcome: Outcome) -> int:
+    """Return about how many bytes an outcome takes in its frames."""
+    payload = 0 if outcome.payload is None else len(outcome.payload)
+    return REPORT_BYTES + 4 * len(outcome.plan.entry.name) + payload
+
+
+def _batched(plans: Sequence[Plan]) -> Iterator[list[pb.TensorPlan]]:
+    batch: list[pb.TensorPlan] = []
+    room = 0
+    for plan in plans:
+        batch.append(plan_to_wire(plan))
+        room += batch[-1].ByteSize()
+        if room >= BATCH_BYTES:
+            yield batch
+            batch, room = [], 0
+    if batch:
+        yield batch
+
+
+def _data(payloads: Sequence[memoryview]) -> Iterator[pb.CompressResponse]:
+    """Yield the bytes of all payloads in frames of CHUNK_BYTES; only the last frame is shorter."""
+    held = bytearray()
+    for payload in payloads:
+        start = 0
+        while start < len(payload):
+            taken = payload[start : start + CHUNK_BYTES - len(held)]
+            start += len(taken)
+            if not held and len(taken) == CHUNK_BYTES:
+                yield pb.CompressResponse(data=bytes(taken))  # the common case: no second copy
+                continue
+            held += taken
+            if len(held) == CHUNK_BYTES:
+                yield pb.CompressResponse(data=bytes(held))
+                held.clear()
+    if held:
+        yield pb.CompressResponse(data=bytes(held))

@@ -1,0 +1,93 @@
+"""The assembled server: it starts, answers health checks while every worker is busy, and drains."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import start_http_server
+
+from ellq.v1 import compression_pb2_grpc as pb_grpc
+from ellq_kernels import make_kernels
+from ellq_server import __version__
+from ellq_server.admission import Admission
+from ellq_server.call import House
+from ellq_server.limits import limits_of
+from ellq_server.logs import log
+from ellq_server.metrics import SERVICE, Metrics, MetricsInterceptor
+from ellq_server.servicer import CompressionServicer
+from ellq_server.settings import Settings
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+
+
+class CannotListen(OSError):
+    """The address of the gRPC port or of the metrics page cannot be taken."""
+
+
+class Server:
+    """One server. `start`, then `drain`."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Choose the kernels and put everything together; nothing listens yet."""
+        self.settings = settings
+        limits = limits_of(settings)
+        self._admission = Admission(concurrent_calls=limits.concurrent_calls, memory_bytes=limits.memory_bytes)
+        self.metrics = Metrics(self._admission, memory_bytes=limits.memory_bytes)
+        self._threads = ThreadPoolExecutor(limits.concurrent_calls, thread_name_prefix="ellq-call")
+        kernels = make_kernels(settings.kernels, threads=settings.threads or None)
+        self._house = House(kernels, limits, self._admission)
+        self._health = health.aio.HealthServicer()
+        self._stop_metrics = lambda: None
+
+    async def start(self) -> None:
+        """Listen and serve. Errors: CannotListen."""
+        settings = self.settings
+        self._server = grpc.aio.server(interceptors=[MetricsInterceptor(self.metrics)], options=_options(settings))
+        servicer = CompressionServicer(self._house, self.metrics, self._threads, settings.idle_seconds)
+        pb_grpc.add_CompressionServiceServicer_to_server(servicer, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if settings.reflection:
+            reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        try:
+            self._server.add_insecure_port(settings.listen)
+        except RuntimeError as error:
+            raise CannotListen(f"cannot listen on {settings.listen}: {error}") from error
+        self._serve_metrics()
+        await self._server.start()
+        await self._health.set("", SERVING)
+        await self._health.set(SERVICE, SERVING)
+        log.info(
+            "serving", listen=settings.listen, metrics_port=settings.metrics_port, kernels=settings.kernels, version=__version__
+        )
+
+    async def drain(self) -> None:
+        """Announce NOT_SERVING, refuse new calls, let running ones finish, stop."""
+        log.info("draining", calls=self._admission.calls)
+        await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(self.settings.drain_delay_seconds)  # time for load balancers to look away
+        self._admission.close()
+        await self._server.stop(self.settings.drain_seconds)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._stop_metrics()
+        log.info("stopped")
+
+    def _serve_metrics(self) -> None:
+        if not self.settings.metrics_port:
+            return
+        try:
+            page, _ = start_http_server(self.settings.metrics_port, registry=self.metrics.registry)
+        except OSError as error:
+            raise CannotListen(f"cannot serve metrics on port {self.settings.metrics_port}: {error}") from error
+        self._stop_metrics = page.shutdown
+
+
+def _options(settings: Settings) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_connection_age_ms", round(settings.connection_age_seconds * 1000)),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 30_000),
+        ("grpc.so_reuseport", 0),  # a second server on the same port must fail, not share
+    ]

@@ -1,0 +1,171 @@
+"""The three methods of the contract, as thin as they can be."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import NoReturn
+
+import grpc
+import structlog
+
+from ellq.v1 import compression_pb2 as pb
+from ellq.v1 import compression_pb2_grpc as pb_grpc
+from ellq_math.dtypes import WEIGHT_DTYPES
+from ellq_server import __version__
+from ellq_server.bridge import run_in_thread
+from ellq_server.call import Event, House, answer
+from ellq_server.logs import log, request_id_of
+from ellq_server.metrics import Metrics
+from ellq_server.refusals import (
+    LONGEST_MESSAGE,
+    Defect,
+    EllqError,
+    InvalidRequest,
+    TruncatedStream,
+    code_of,
+    metadata_of,
+    shorten,
+)
+from ellq_server.replies import Replies
+from ellq_server.requests import Request, read_analyze, read_compress
+from ellq_server.sentence import Outcome
+from ellq_server.stopwatch import Stopwatch
+from ellq_server.wire_values import rule_to_wire
+
+Context = grpc.aio.ServicerContext
+AnyRequest = pb.AnalyzeRequest | pb.CompressRequest
+AnyResponse = pb.AnalyzeResponse | pb.CompressResponse
+
+
+@dataclass(frozen=True)
+class CompressionServicer(pb_grpc.CompressionServiceServicer):
+    """Serves the contract. Keeps nothing between calls."""
+
+    house: House
+    metrics: Metrics
+    threads: Executor
+    idle_seconds: float
+
+    async def Analyze(
+        self, request_iterator: AsyncIterator[pb.AnalyzeRequest], context: Context
+    ) -> AsyncGenerator[AnyResponse]:
+        """Measure."""
+        async with aclosing(self._serve(request_iterator, context, read_analyze, pb.AnalyzeResponse)) as frames:
+            async for frame in frames:
+                yield frame
+
+    async def Compress(
+        self, request_iterator: AsyncIterator[pb.CompressRequest], context: Context
+    ) -> AsyncGenerator[AnyResponse]:
+        """Measure, compress, certify."""
+        async with aclosing(self._serve(request_iterator, context, read_compress, pb.CompressResponse)) as frames:
+            async for frame in frames:
+                yield frame
+
+    async def GetCapabilities(self, request: pb.GetCapabilitiesRequest, context: Context) -> pb.GetCapabilitiesResponse:
+        """Tell what this server can do."""
+        limits = self.house.limits
+        return pb.GetCapabilitiesResponse(
+            version=__version__,
+            limits=pb.Limits(
+                header_bytes=limits.header_bytes,
+                tensors=limits.tensors,
+                tensor_bytes=limits.tensor_bytes,
+                payload_bytes=limits.payload_bytes,
+                pooled_payload_bytes=limits.pooled_payload_bytes,
+                concurrent_calls=limits.concurrent_calls,
+            ),
+            device=pb.Device(kind=self.house.kernels.device, kernels=self.house.kernels.name),
+            dtypes=WEIGHT_DTYPES,
+            rules=[field.name for field in pb.Rule.DESCRIPTOR.oneofs_by_name["kind"].fields],
+            scopes=[pb.SCOPE_NEURON, pb.SCOPE_LAYER, pb.SCOPE_GLOBAL],
+            encodings=[pb.ENCODING_DENSE],
+        )
+
+    async def _serve(
+        self,
+        requests: AsyncIterator[AnyRequest],
+        context: Context,
+        read: Callable[[pb.AnalyzeOptions], Request] | Callable[[pb.CompressOptions], Request],
+        response: type[AnyResponse],
+    ) -> AsyncGenerator[AnyResponse]:
+        request_id = request_id_of(context.invocation_metadata())
+        structlog.contextvars.bind_contextvars(request_id=request_id, method=response.DESCRIPTOR.name.removesuffix("Response"))
+        stopwatch = Stopwatch(self.metrics.observe_stage)
+        try:
+            with self.house.admission.call():
+                request = read(await self._first_frame(requests))  # pyright: ignore[reportArgumentType]
+                replies = Replies(response, request, request_id, stopwatch)
+
+                def work(chunks: Iterator[bytes]) -> Iterator[AnyResponse]:
+                    return replies.frames(self._watched(answer(request, chunks, self.house, stopwatch), request))
+
+                chunks = self._data_of(requests)
+                async with aclosing(
+                    run_in_thread(work, chunks, threads=self.threads, idle_seconds=self.idle_seconds)
+                ) as frames:
+                    async for frame in frames:
+                        yield frame
+            log.info("answered", seconds=round(stopwatch.total_seconds, 6))
+        except EllqError as refusal:
+            await self._refuse(refusal, context)
+        except Exception:
+            log.exception("defect")
+            await self._refuse(Defect(f"a defect of the server; its log tells more about request {request_id}"), context)
+
+    async def _first_frame(self, requests: AsyncIterator[AnyRequest]) -> pb.AnalyzeOptions | pb.CompressOptions:
+        try:
+            first = await asyncio.wait_for(anext(aiter(requests), None), self.idle_seconds)
+        except TimeoutError as error:
+            raise TruncatedStream(f"the client sent nothing for {self.idle_seconds:g} seconds", field="options") from error
+        if first is None or first.WhichOneof("frame") == "data":
+            came = "the stream ended" if first is None else "data came"
+            raise InvalidRequest(
+                f"{came} before options: the first frame must be options", reason="MISSING_OPTIONS", field="options"
+            )
+        if first.WhichOneof("frame") is None:
+            raise _empty_frame()
+        return first.options
+
+    async def _data_of(self, requests: AsyncIterator[AnyRequest]) -> AsyncIterator[bytes]:
+        async for request in requests:
+            match request.WhichOneof("frame"):
+                case "data":
+                    self.metrics.received_bytes.inc(len(request.data))
+                    yield request.data
+                case "options":
+                    message = "options came a second time: they come once, first"
+                    raise InvalidRequest(message, reason="REPEATED_OPTIONS", field="options")
+                case _:
+                    raise _empty_frame()
+
+    def _watched(self, events: Iterator[Event], request: Request) -> Iterator[Event]:
+        """Count what passes by."""
+        for event in events:
+            if isinstance(event, Outcome):
+                self._count(event, request)
+            yield event
+
+    def _count(self, outcome: Outcome, request: Request) -> None:
+        if outcome.payload is not None:
+            self.metrics.sent_bytes.inc(len(outcome.payload))
+        if outcome.measured is not None:
+            self.metrics.weights.labels(outcome.plan.entry.dtype).inc(outcome.plan.weights)
+        rule = outcome.plan.rule or request.rule
+        if outcome.proof is not None and rule is not None:
+            name = rule_to_wire(rule).WhichOneof("kind")
+            kept = int(outcome.proof.choice.cut.kept.sum())
+            self.metrics.kept_weights.labels(name).inc(kept)
+            self.metrics.kept_ratio.labels(name).observe(kept / outcome.plan.weights)
+
+    async def _refuse(self, refusal: EllqError, context: Context) -> NoReturn:
+        self.metrics.refusals.labels(refusal.reason).inc()
+        message = shorten(str(refusal), LONGEST_MESSAGE)
+        log.warning("refused", reason=refusal.reason, field=refusal.field, message=message)
+        await context.abort(code_of(refusal), message, metadata_of(refusal))
+
+
+def _empty_frame() -> InvalidRequest:
+    return InvalidRequest("a frame with neither options nor data", reason="EMPTY_FRAME", field="frame")

@@ -1,0 +1,72 @@
+"""What a whole call adds up to."""
+
+from ellq.v1 import compression_pb2 as pb
+from ellq_math.certificates import SquaredNorm, certify_pool
+from ellq_math.pooling import pool
+from ellq_math.values import RowStatistics
+from ellq_server.planning import Planning, Reason
+from ellq_server.refusals import shorten
+from ellq_server.requests import Request
+from ellq_server.sentence import Outcome
+from ellq_server.wire_values import indices_of_row
+
+MOST_WARNINGS = 1000
+"""Warnings that travel; the summary is one frame."""
+
+
+class Totals:
+    """Adds up the outcomes of one call."""
+
+    def __init__(self, planning: Planning) -> None:
+        """Begin with what the header told."""
+        self._tensors = len(planning.plans)
+        self._layers: list[RowStatistics] = []
+        self._cuts: list[SquaredNorm] = []
+        self._wholes: list[SquaredNorm] = []
+        self.kept = 0
+        self._zeros_after = 0
+        self._warnings = [_idle(glob) for glob in planning.idle_globs]
+        if not planning.compressible:
+            text = "no tensor is compressible; see the plans for the reason of each, and `include` to take some in"
+            self._warnings.append(pb.Warning(code=pb.WARNING_CODE_NOTHING_COMPRESSIBLE, text=text))
+
+    def add(self, outcome: Outcome) -> None:
+        """Add one tensor, in offset order."""
+        if outcome.reason is Reason.NONFINITE:
+            self._warnings.append(_nonfinite(outcome.plan.entry.name))
+        if outcome.measured is not None:
+            self._layers.append(outcome.measured.layer)
+        if outcome.proof is not None:
+            self._cuts.append(outcome.proof.cut_norm)
+            self._wholes.append(outcome.proof.whole_norm)
+            self.kept += int(outcome.proof.choice.cut.kept.sum())
+            self._zeros_after += int(outcome.proof.tails.zeros.sum())
+
+    def summary(self, request: Request) -> pb.Summary:
+        """Return the totals as a message."""
+        summary = pb.Summary(
+            tensors=self._tensors,
+            compressible_tensors=len(self._layers),
+            network=pb.NetworkCertificate(absence=pb.NETWORK_CERTIFICATE_ABSENCE_NO_TOPOLOGY),
+            warnings=self._warnings[:MOST_WARNINGS],
+        )
+        if self._layers:
+            everything = pool(self._layers)
+            summary.weights = everything.fan_in
+            summary.zeros_before = int(everything.zeros[0])
+            getattr(summary, "global").CopyFrom(indices_of_row(everything, request))
+        if self._cuts:
+            certificate = certify_pool(self._cuts, self._wholes)
+            summary.frobenius, summary.frobenius_ratio = certificate.frobenius, certificate.frobenius_ratio
+            summary.kept, summary.zeros_after = self.kept, self._zeros_after
+        return summary
+
+
+def _idle(glob: str) -> pb.Warning:
+    text = f"the glob {shorten(repr(glob))} matches no tensor"
+    return pb.Warning(code=pb.WARNING_CODE_GLOB_WITHOUT_MATCH, subject=shorten(glob), text=text)
+
+
+def _nonfinite(name: str) -> pb.Warning:
+    text = f"tensor {shorten(repr(name))} holds NaN or infinity and was passed through untouched"
+    return pb.Warning(code=pb.WARNING_CODE_NONFINITE_PASSED_THROUGH, subject=shorten(name), text=text)

@@ -1,0 +1,49 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from ellq_kernels import Kernels, make_kernels
+from ellq_math.values import Cut, RowStatistics, Tails
+
+from .matrices import DTYPES, Matrix, assert_same, bell_curve, fixed_point
+
+CALLERS = 8
+
+
+def everything(kernels: Kernels, matrix: Matrix) -> tuple[RowStatistics, Cut, Cut, Tails, bytes]:
+    """Measure, choose both ways and cut."""
+    weights = matrix.load(kernels)
+    assert kernels.first_nonfinite(weights) is None
+    statistics = kernels.measure(weights, (0.3, 0.5, 1.0, 2.0))
+    fixed = (fixed_point(matrix.magnitudes, 1),)
+    within = kernels.keep_within(weights, kernels.unit_totals(weights, fixed) // 5, fixed)
+    neurons, fan_in = matrix.bits.shape
+    largest = kernels.keep_largest(weights, np.full((neurons, 1), fan_in // 2), width=fan_in)
+    tails = kernels.apply(weights, largest)
+    return statistics, within, largest, tails, bytes(kernels.payload(weights))
+
+
+def assert_all_same(found: tuple, expected: tuple) -> None:
+    for left, right in zip(found[:-1], expected[:-1], strict=True):
+        assert_same(left, right)
+    assert found[-1] == expected[-1]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(300, 1500), (1, 450_000), (90_000, 5)])
+def test_results_do_not_depend_on_the_number_of_threads(dtype: str, shape: tuple[int, int]) -> None:
+    """Large enough to be shared out."""
+    matrix = bell_curve(dtype, *shape)
+    alone = everything(make_kernels("cpu", threads=1), matrix)
+    for threads in (2, 5):
+        assert_all_same(everything(make_kernels("cpu", threads=threads), matrix), alone)
+
+
+def test_one_maker_serves_many_threads_at_once(kernels: Kernels) -> None:
+    matrices = [bell_curve(DTYPES[caller % 4], 150, 1500, seed=caller) for caller in range(CALLERS)]
+    expected = [everything(kernels, matrix) for matrix in matrices]
+    with ThreadPoolExecutor(CALLERS) as pool:
+        for _ in range(3):
+            for found, right in zip(pool.map(lambda m: everything(kernels, m), matrices), expected, strict=True):
+                assert_all_same(found, right)

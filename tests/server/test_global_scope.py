@@ -1,0 +1,135 @@
+"""One threshold over all weights: in one pass, and through sketches when the payload does not fit in memory."""
+
+from collections.abc import Callable
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from ellq.v1 import compression_pb2 as pb
+from tests.server.wire import Caller, stream_of
+
+GLOBAL = pb.SCOPE_GLOBAL
+RULES = {
+    "sparsity_index": pb.Rule(scope=GLOBAL, sparsity_index=pb.SparsityIndexRule(q=0.3, eta=0.2)),
+    "pq_index": pb.Rule(scope=GLOBAL, pq_index=pb.PqIndexRule(p=0.5, q=1, gamma=1, beta=0.9)),
+    "fraction": pb.Rule(scope=GLOBAL, fraction=pb.FractionRule(pruned_ratio=0.6)),
+    "tail_l1": pb.Rule(scope=GLOBAL, tail=pb.TailRule(epsilon=0.2, p=1)),
+    "tail_l2": pb.Rule(scope=GLOBAL, tail=pb.TailRule(epsilon=0.2, p=2)),
+    "lq_bound": pb.Rule(scope=GLOBAL, lq_bound=pb.LqBoundRule(epsilon=0.8, q=0.5, p=2)),
+}
+
+
+@pytest.fixture(scope="module")
+def small(serve: Callable[..., Caller]) -> Caller:
+    """A server with so little memory that no payload is held whole."""
+    return serve(memory_bytes=(64 << 20) + 6_000_000)
+
+
+def tensors_of(*dtypes: type) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(7)
+    drawn = {f"w{i}": rng.standard_t(3, (200, 300)) * 10.0**-i for i in range(len(dtypes))}
+    tensors = {name: values.astype(dtype) for (name, values), dtype in zip(drawn.items(), dtypes, strict=True)}
+    for values in tensors.values():
+        values[:20] = np.round(values[:20].astype(np.float64), 1).astype(values.dtype)  # ties, within tensors and across
+    return tensors | {"bias": np.ones(200_000)}
+
+
+def through_sketches(caller: Caller, stream: bytes, rule: pb.Rule) -> tuple[bytes, int]:
+    sketch, passes = None, 0
+    while sketch is None or not sketch.final:
+        options = pb.SketchOptions(previous=sketch) if sketch else pb.SketchOptions()
+        sketch = caller.analyze(stream, rule=rule, sketch=options).summary.sketch
+        passes += 1
+        assert passes <= 6
+    return caller.compress(stream, rule, sketch=sketch).data, passes
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    "dtypes", [(np.float32, np.float32), (ml_dtypes.bfloat16, ml_dtypes.bfloat16), (np.float64, np.float16, np.float32)]
+)
+def test_sketches_and_one_pass_give_the_same_bytes(caller: Caller, small: Caller, rule: str, dtypes: tuple[type, ...]) -> None:
+    stream = stream_of(tensors_of(*dtypes))
+    data, passes = through_sketches(small, stream, RULES[rule])
+    assert data == caller.compress(stream, RULES[rule]).data
+    digits = {np.float64: 4, np.float32: 2, np.float16: 2, ml_dtypes.bfloat16: 1}
+    assert passes == max(digits[dtype] for dtype in dtypes) + rule.startswith("tail")
+
+
+def test_the_smallest_of_all_weights_are_cut_and_ties_keep_the_earlier_tensor(caller: Caller) -> None:
+    tensors = {"a": np.array([[3, 1], [1, 2]], np.float32), "b": np.array([[1, 1], [5, 1]], np.float32)}
+    rule = pb.Rule(scope=GLOBAL, fraction=pb.FractionRule(pruned_ratio=0.375))
+    answer = caller.compress(stream_of(tensors), rule)
+    kept = {"a": np.array([[3, 1], [1, 2]], np.float32), "b": np.array([[0, 0], [5, 0]], np.float32)}
+    assert answer.data == stream_of(kept)
+
+
+def test_the_global_tail_fits_and_one_more_weight_would_not(caller: Caller) -> None:
+    tensors = tensors_of(np.float32, np.float32)
+    answer = caller.compress(stream_of(tensors), RULES["tail_l1"])
+    everything = np.sort(np.abs(np.concatenate([tensors["w0"].ravel(), tensors["w1"].ravel()]).astype(np.float64)))
+    running = np.cumsum(everything)
+    cut = everything.size - answer.summary.kept
+    assert running[cut - 1] <= 0.2 * running[-1] < running[cut]
+
+
+def test_a_payload_beyond_memory_needs_a_sketch(small: Caller) -> None:
+    refusal = small.refused(stream_of(tensors_of(np.float32)), RULES["fraction"])
+    assert (refusal.reason, refusal.field) == ("SKETCH_REQUIRED", "options.sketch")
+
+
+def test_a_sketch_of_other_options_is_refused(small: Caller) -> None:
+    stream = stream_of(tensors_of(np.float32))
+    sketch = small.analyze(stream, rule=RULES["fraction"], sketch=pb.SketchOptions()).summary.sketch
+    for options in ({"ignore_zeros": True}, {"selection": pb.Selection(exclude=["b*"])}):
+        assert small.refused(stream, RULES["fraction"], sketch=sketch, **options).reason == "INVALID_SKETCH"
+    assert small.refused(stream, RULES["sparsity_index"], sketch=sketch).reason == "INVALID_SKETCH"
+
+
+def test_a_sketch_that_is_not_final_is_refused(small: Caller) -> None:
+    stream = stream_of(tensors_of(np.float32))
+    sketch = small.analyze(stream, rule=RULES["fraction"], sketch=pb.SketchOptions()).summary.sketch
+    assert "not final" in small.refused(stream, RULES["fraction"], sketch=sketch).message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"weights": 0},
+        {"zeros": 2**40},
+        {"level": 4},
+        {"weights_below": 2**40},
+        {"mantissa_bits": 5},
+        {"max_magnitude": float("nan")},
+        {"power_sums": []},
+        {"bins": []},
+        {"weights": 2**63},
+        {"prefix": 2**62},
+        {"final": True, "mantissa_bits": 52},
+    ],
+)
+def test_a_forged_sketch_is_refused(small: Caller, change: dict[str, object]) -> None:
+    stream = stream_of(tensors_of(np.float32))
+    sketch = small.analyze(stream, rule=RULES["fraction"], sketch=pb.SketchOptions()).summary.sketch
+    sketch.final = True
+    for name, value in change.items():
+        sketch.ClearField(name)
+        if value != []:
+            setattr(sketch, name, value)
+    assert small.refused(stream, RULES["fraction"], sketch=sketch).reason == "INVALID_SKETCH"
+
+
+def test_a_sketch_of_fewer_weights_than_the_stream_brings_is_refused(small: Caller) -> None:
+    few = stream_of({"w": np.ones((4, 4), np.float16)})
+    first = small.analyze(few, rule=RULES["fraction"], sketch=pb.SketchOptions()).summary.sketch
+    final = small.analyze(few, rule=RULES["fraction"], sketch=pb.SketchOptions(previous=first)).summary.sketch
+    assert final.final
+    assert "other weights" in small.refused(stream_of(tensors_of(np.float32)), RULES["fraction"], sketch=final).message
+
+
+def test_a_network_of_zeros_has_a_global_threshold_too(caller: Caller, small: Caller) -> None:
+    stream = stream_of({"w": np.zeros((4, 4), np.float32)})
+    for rule in RULES.values():
+        assert caller.compress(stream, rule).data == stream
+        assert through_sketches(small, stream, rule)[0] == stream
