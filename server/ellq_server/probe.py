@@ -1,6 +1,9 @@
-"""`python -m ellq_server.probe [ADDRESS]`: exit 0 when the server says SERVING. For container health checks."""
+"""`python -m ellq_server.probe [ADDRESS] [--wait SECONDS]`: exit 0 when the server says SERVING. For container health checks."""
 
+import argparse
 import sys
+import time
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -8,16 +11,28 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 TIMEOUT_SECONDS = 3.0
 
 
-def probe(address: str) -> bool:
-    """Return whether the server at the address is serving."""
+def probe(address: str, *, wait_seconds: float) -> bool:
+    """Return whether the server at the address is serving, or is within `wait_seconds`."""
+    deadline = time.monotonic() + wait_seconds
     with grpc.insecure_channel(address) as channel:
-        try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_SECONDS)
-        except grpc.RpcError as error:
-            print(f"{address}: {error}", file=sys.stderr)
-            return False
-    return answer.status == health_pb2.HealthCheckResponse.SERVING
+        stub: Any = health_pb2_grpc.HealthStub(channel)  # generated without types
+        while True:
+            try:
+                answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_SECONDS)
+                if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                    return True
+                problem = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+            except grpc.RpcError as error:
+                problem = str(error)
+            if time.monotonic() >= deadline:
+                print(f"{address}: {problem}", file=sys.stderr)
+                return False
+            time.sleep(0.1)
 
 
 if __name__ == "__main__":
-    sys.exit(not probe(sys.argv[1] if len(sys.argv) > 1 else "localhost:50051"))
+    parser = argparse.ArgumentParser(prog="python -m ellq_server.probe")
+    parser.add_argument("address", nargs="?", default="localhost:50051")
+    parser.add_argument("--wait", type=float, default=0.0, metavar="SECONDS")
+    wanted = parser.parse_args()
+    sys.exit(not probe(wanted.address, wait_seconds=wanted.wait))

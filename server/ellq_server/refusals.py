@@ -22,8 +22,9 @@ from google.rpc import error_details_pb2, status_pb2
 DOMAIN = "ellq.v1"
 """ErrorInfo.domain of every refusal."""
 
-LONGEST_MESSAGE = 2000
-"""Characters of a message that travel: the status must stay below 8 KB of metadata, and it travels three times."""
+LONGEST_MESSAGE_BYTES = 1200
+"""UTF-8 bytes of a message that travel. It travels three times, twice in base64 and once percent-encoded at up to three bytes
+for one, and all of it must stay below 8 KB of metadata."""
 
 
 class EllqError(Exception):
@@ -124,9 +125,19 @@ def shorten(text: str, longest: int = 200) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
+def message_of(error: EllqError) -> str:
+    """Return the message as it travels."""
+    text = str(error)
+    return (
+        text
+        if len(text.encode()) <= LONGEST_MESSAGE_BYTES
+        else text.encode()[:LONGEST_MESSAGE_BYTES].decode(errors="ignore") + "…"
+    )
+
+
 def metadata_of(error: EllqError) -> tuple[tuple[str, str | bytes], ...]:
     """Return the trailing metadata of a refusal: the rich status, and retry-after where coming back can help."""
-    message = shorten(str(error), LONGEST_MESSAGE)
+    message = message_of(error)
     status = status_pb2.Status(code=code_of(error).value[0], message=message, details=list(_details(error, message)))
     metadata: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", status.SerializeToString())]
     if error.retry_after_seconds is not None:

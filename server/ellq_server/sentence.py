@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from ellq_math.certificates import (
     whole_norm,
 )
 from ellq_math.distributions import Distribution, describe
-from ellq_math.dtypes import WEIGHT_DTYPES, decode
+from ellq_math.dtypes import WEIGHT_DTYPES, Bits, decode
 from ellq_math.pooling import fold
 from ellq_math.rules import NOfM, Tail, orders_for
 from ellq_math.sums import Array, round_down, sum_roundings
@@ -202,7 +202,7 @@ def _nonfinite(bench: Workbench, plan: Plan, stored: bytearray, flat: int) -> Ou
 
 
 def _describe(kernels: Kernels, plan: Plan, weights: Any) -> Distribution:
-    bits = np.frombuffer(kernels.payload(weights), WEIGHT_DTYPES[plan.entry.dtype].bits)
+    bits = cast(Bits, np.frombuffer(kernels.payload(weights), WEIGHT_DTYPES[plan.entry.dtype].bits))
     return describe(decode(bits, plan.entry.dtype).reshape(plan.neurons, plan.fan_in))
 
 

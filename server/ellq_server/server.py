@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -13,9 +14,10 @@ from ellq_kernels import make_kernels
 from ellq_server import __version__
 from ellq_server.admission import Admission
 from ellq_server.call import House
+from ellq_server.interceptor import MetricsInterceptor
 from ellq_server.limits import limits_of
 from ellq_server.logs import log
-from ellq_server.metrics import SERVICE, Metrics, MetricsInterceptor
+from ellq_server.metrics import SERVICE, Metrics
 from ellq_server.servicer import CompressionServicer
 from ellq_server.settings import Settings
 
@@ -38,7 +40,7 @@ class Server:
         self._threads = ThreadPoolExecutor(limits.concurrent_calls, thread_name_prefix="ellq-call")
         kernels = make_kernels(settings.kernels, threads=settings.threads or None)
         self._house = House(kernels, limits, self._admission)
-        self._health = health.aio.HealthServicer()
+        self._health: Any = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue]
         self._stop_metrics = lambda: None
 
     async def start(self) -> None:

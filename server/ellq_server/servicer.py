@@ -19,14 +19,13 @@ from ellq_server.call import Event, House, answer
 from ellq_server.logs import log, request_id_of
 from ellq_server.metrics import Metrics
 from ellq_server.refusals import (
-    LONGEST_MESSAGE,
     Defect,
     EllqError,
     InvalidRequest,
     TruncatedStream,
     code_of,
+    message_of,
     metadata_of,
-    shorten,
 )
 from ellq_server.replies import Replies
 from ellq_server.requests import Request, read_analyze, read_compress
@@ -162,7 +161,7 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
 
     async def _refuse(self, refusal: EllqError, context: Context) -> NoReturn:
         self.metrics.refusals.labels(refusal.reason).inc()
-        message = shorten(str(refusal), LONGEST_MESSAGE)
+        message = message_of(refusal)
         log.warning("refused", reason=refusal.reason, field=refusal.field, message=message)
         await context.abort(code_of(refusal), message, metadata_of(refusal))
 

@@ -24,12 +24,13 @@ def kept_by(rule, row, *, ignore_zeros=False):
     return int(allocate(rule, measured(row, *rules.orders_for(rule)), ignore_zeros=ignore_zeros).kept.item())
 
 
-def kept_within(rule, row):
-    """The tail rule from end to end: fixed points, budget from lower totals, exact cut."""
+def kept_within(rule, row, *, inexact_square):
+    """The tail rule from end to end: fixed points, budget from lower totals, exact cut. `inexact_square` is that of F64."""
     rows = np.abs(np.array([row], dtype=np.float64))
     fixed = fixed_points(rule, measure(rows, (), scale=True))
-    totals = fixed_units(rows, fixed[0], inexact_square=True)[1].sum(axis=1)
-    return keep_within(rows, tail_budgets(rule, totals), fixed, inexact_square=True)
+    totals = fixed_units(rows, fixed[0], inexact_square=inexact_square)[1].sum(axis=1)
+    budgets = tail_budgets(rule, totals)
+    return keep_within(rows, budgets, fixed, inexact_square=inexact_square).kept.item()
 
 
 def exact_tail(row, kept, p):
@@ -120,10 +121,13 @@ def test_n_of_m_keeps_up_to_n_of_a_short_last_group(fan_in, width, kept):
 
 @given(st.lists(st.integers(-30, 30), min_size=1, max_size=9), epsilons, st.sampled_from([1, 2]))
 def test_the_tail_rule_keeps_the_smallest_count_that_fits(row, epsilon, p):
-    """Brute force in fractions. Whole numbers below 32 are fixed-point numbers, so no resolution is lost."""
+    """Brute force in fractions. Whole numbers below 32 are fixed-point numbers, so no resolution is lost.
+
+    As weights of a short format, whose squares are exact: the slack for squares of F64 may keep one more at a tie.
+    """
     norm = exact_tail(row, 0, p)
     smallest = next(m for m in range(len(row) + 1) if exact_tail(row, m, p) <= epsilon**p * norm)
-    assert kept_within(rules.Tail(epsilon=float(epsilon), p=p), row).kept.item() == smallest
+    assert kept_within(rules.Tail(epsilon=float(epsilon), p=p), row, inexact_square=False) == smallest
 
 
 @given(st.lists(finite, min_size=1, max_size=30), st.floats(1e-6, 0.999), st.sampled_from([1, 2]))
@@ -132,7 +136,7 @@ def test_the_tail_rule_never_breaks_its_promise(row, epsilon, p):
 
     The second within the resolution: units are 2^-bits, one for each weight, and squares are within 2^-51.
     """
-    kept = kept_within(rules.Tail(epsilon=epsilon, p=p), row).kept.item()
+    kept = kept_within(rules.Tail(epsilon=epsilon, p=p), row, inexact_square=True)
     norm = exact_tail(row, 0, p)
     budget = Fraction(epsilon) ** p * norm
     assert exact_tail(row, kept, p) <= budget
@@ -154,7 +158,8 @@ def test_the_lq_bound_count_is_sufficient(row, epsilon, q, p):
 
 @given(st.lists(st.floats(0, 2.0**100, width=32), min_size=1, max_size=40), st.floats(0.05, 0.95))
 def test_the_lq_bound_never_keeps_fewer_than_the_exact_tail_needs(row, epsilon):
-    assert kept_by(rules.LqBound(epsilon=epsilon, q=0.5, p=2), row) >= kept_within(rules.Tail(epsilon=epsilon, p=2), row).kept
+    needed = kept_within(rules.Tail(epsilon=epsilon, p=2), row, inexact_square=False)
+    assert kept_by(rules.LqBound(epsilon=epsilon, q=0.5, p=2), row) >= needed
 
 
 def test_the_lq_bound_of_a_flat_row_is_tight_where_the_theorem_is():

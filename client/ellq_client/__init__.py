@@ -1,0 +1,126 @@
+"""Tells how compressible a network's weights are, compresses them, and shows what that costs.
+
+    from ellq_client import Client, SparsityIndex
+
+    with Client("localhost:50051") as client:
+        print(client.compress("model.safetensors", "small.safetensors", rule=SparsityIndex(q=0.5)).result())
+
+Names are loaded when they are first used, so that `ellq --help` does not wait for gRPC and numpy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ellq_client.errors import (
+    AccessDenied,
+    Busy,
+    Cancelled,
+    CertificateRefuted,
+    ClaimRefuted,
+    DeadlineExceeded,
+    EllqError,
+    InvalidRequest,
+    InvalidRule,
+    InvalidSelection,
+    InvalidSketch,
+    MalformedWeights,
+    NonfiniteWeight,
+    OutputError,
+    ProtocolError,
+    RemoteError,
+    ReportError,
+    ServerDefect,
+    ServerExtraMissing,
+    SourceError,
+    TooLarge,
+    Unavailable,
+    Unsupported,
+)
+
+if TYPE_CHECKING:
+    from ellq_client.aio import AsyncClient, AsyncRun
+    from ellq_client.client import Client, Run
+    from ellq_client.report import write_report
+    from ellq_client.requests import Override
+    from ellq_client.results import Analysis, Compression
+    from ellq_client.rules import Fraction, LqBound, NOfM, PqIndex, Rule, SparsityIndex, Tail
+    from ellq_client.values import Capabilities, Summary, TensorReport
+    from ellq_client.verifying import Verification, verify
+
+__all__ = [
+    "AccessDenied",
+    "Analysis",
+    "AsyncClient",
+    "AsyncRun",
+    "Busy",
+    "Cancelled",
+    "Capabilities",
+    "CertificateRefuted",
+    "ClaimRefuted",
+    "Client",
+    "Compression",
+    "DeadlineExceeded",
+    "EllqError",
+    "Fraction",
+    "InvalidRequest",
+    "InvalidRule",
+    "InvalidSelection",
+    "InvalidSketch",
+    "LqBound",
+    "MalformedWeights",
+    "NOfM",
+    "NonfiniteWeight",
+    "OutputError",
+    "Override",
+    "PqIndex",
+    "ProtocolError",
+    "RemoteError",
+    "ReportError",
+    "Rule",
+    "Run",
+    "ServerDefect",
+    "ServerExtraMissing",
+    "SourceError",
+    "SparsityIndex",
+    "Summary",
+    "Tail",
+    "TensorReport",
+    "TooLarge",
+    "Unavailable",
+    "Unsupported",
+    "Verification",
+    "verify",
+    "write_report",
+]
+
+_LAZY = {
+    "AsyncClient": "aio",
+    "AsyncRun": "aio",
+    "Client": "client",
+    "Run": "client",
+    "Override": "requests",
+    "Analysis": "results",
+    "Compression": "results",
+    "Fraction": "rules",
+    "LqBound": "rules",
+    "NOfM": "rules",
+    "PqIndex": "rules",
+    "Rule": "rules",
+    "SparsityIndex": "rules",
+    "Tail": "rules",
+    "Capabilities": "values",
+    "Summary": "values",
+    "TensorReport": "values",
+    "Verification": "verifying",
+    "verify": "verifying",
+    "write_report": "report",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module, once."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,111 @@
+"""What a conversation asks of whoever drives it, and the thing that steps it."""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from inspect import GEN_RUNNING, getgeneratorstate
+from typing import Final, Generic, Literal, TypeAlias, TypeVar
+
+from ellq.v1 import compression_pb2 as pb
+from ellq_client.errors import Cancelled, RemoteError, SourceError
+from ellq_client.frames import AnswerFrame, RequestFrame
+from ellq_client.sources import Source
+from ellq_client.values import TensorReport
+
+Result = TypeVar("Result")
+Method: TypeAlias = Literal["Analyze", "Compress", "GetCapabilities"]
+
+
+class Upload:
+    """The frames of a request: one message, then the source. Remembers why it could not be read to its end."""
+
+    def __init__(self, first: RequestFrame, source: Source | None = None) -> None:
+        self._first = first
+        self._source = source
+        self.failure: SourceError | None = None
+
+    def __iter__(self) -> Iterator[RequestFrame]:
+        """Yield every frame. A source that fails ends the stream early, and the server will say that it is truncated."""
+        yield self._first
+        if self._source is None:
+            return
+        try:
+            yield from self._source.frames()
+        except SourceError as error:
+            self.failure = error
+
+
+@dataclass(frozen=True)
+class Open:
+    """Start a call. One message up, or down, is a stream of one: on the wire there is no difference."""
+
+    method: Method
+    upload: Upload
+    timeout_seconds: float
+
+
+class Receive:
+    """Wait for the next frame."""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Let some time pass."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Deliver:
+    """Hand a finished report to the caller."""
+
+    report: TensorReport
+
+
+RECEIVE: Final = Receive()
+Action: TypeAlias = Open | Receive | Wait | Deliver
+Event: TypeAlias = AnswerFrame | pb.GetCapabilitiesResponse | None
+
+
+class Dialogue(Generic[Result]):
+    """A conversation on its way to a result."""
+
+    def __init__(self, conversation: Generator[Action, Event, Result]) -> None:
+        self._conversation = conversation
+        self._result: Result | None = None
+        self._failure: BaseException | None = None
+
+    def step(self, event: Event | RemoteError) -> Action | None:
+        """Tell what came of the last action (nothing, at first) and return the next; None when the result is there.
+
+        Errors: whatever ended the conversation, now or at an earlier step.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self._result is not None:
+            return None
+        try:
+            if isinstance(event, RemoteError):
+                return self._conversation.throw(event)
+            return self._conversation.send(event)
+        except StopIteration as end:
+            self._result = end.value
+            return None
+        except BaseException as error:
+            self._failure = error
+            raise
+
+    def result(self) -> Result:
+        """Return the result; only after step() returned None."""
+        assert self._result is not None, "the conversation goes on"
+        return self._result
+
+    def close(self) -> None:
+        """End the conversation where it stands, which removes unfinished output; harmless at its end.
+
+        A step under way in another thread is left to end by itself: its call is cancelled before anyone closes.
+        """
+        if getgeneratorstate(self._conversation) == GEN_RUNNING:
+            return
+        self._conversation.close()
+        if self._result is None and self._failure is None:
+            self._failure = Cancelled("the run was closed before its end")

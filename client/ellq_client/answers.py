@@ -1,0 +1,135 @@
+"""Puts the frames of an answer together and holds the server to the contract. Does no I/O besides filling a sink."""
+
+from collections import deque
+from hashlib import sha256
+
+from ellq.v1 import compression_pb2 as pb
+from ellq_client.arrivals import ExpectedBytes, UnfinishedTensor, expect, read_plan
+from ellq_client.errors import ProtocolError
+from ellq_client.frames import AnswerFrame
+from ellq_client.sinks import Sink
+from ellq_client.sources import Source
+from ellq_client.values import TensorPlan, TensorReport
+
+
+class Answer:
+    """One answer, frame by frame.
+
+    Order: manifest, plans, [header bytes], then for every batch of tensors reports, neurons, [bytes], and last the summary.
+    """
+
+    manifest: pb.Manifest
+    summary: pb.Summary
+
+    def __init__(self, source: Source, *, sink: Sink | None, neurons: bool) -> None:
+        """Without a sink this is the answer of Analyze, in which no bytes may come."""
+        self.plans: list[TensorPlan] = []
+        self.reports: list[TensorReport] = []
+        self._source = source
+        self._sink = sink
+        self._neurons = neurons
+        self._header = ExpectedBytes(0)
+        self._unfinished: deque[UnfinishedTensor] = deque()
+        self._frames = 0
+        self._reported = 0
+        self._complete = False
+
+    def take(self, frame: AnswerFrame) -> list[TensorReport]:
+        """Take the next frame and return the tensors that it completes. Errors: ProtocolError, OutputError."""
+        expect(not self._complete, "a frame after the summary")
+        kind = "data" if isinstance(frame, memoryview) else frame.WhichOneof("frame")
+        expect((self._frames == 0) == (kind == "manifest"), "the manifest comes once, first")
+        self._frames += 1
+        if isinstance(frame, memoryview):
+            self._take_data(frame)
+        elif kind == "manifest":
+            self._take_manifest(frame.manifest)
+        elif kind == "plans":
+            self._take_plans(frame.plans)
+        elif kind == "reports":
+            self._take_reports(frame.reports)
+        elif kind == "neurons":
+            self._take_neurons(frame.neurons)
+        elif kind == "summary":
+            self._take_summary(frame.summary)
+        else:
+            raise ProtocolError("the server sent a frame that this version does not know")
+        return self._completed()
+
+    def finish(self) -> None:
+        """Check that nothing is missing after the last frame."""
+        expect(self._complete, "the answer ended without a summary")
+
+    def _take_manifest(self, manifest: pb.Manifest) -> None:
+        total = manifest.header_bytes + manifest.payload_bytes
+        expect(total == self._source.size_bytes, f"{self._source.size_bytes} bytes were sent, the manifest speaks of {total}")
+        self.manifest = manifest
+        if self._sink is not None:
+            self._header = ExpectedBytes(manifest.header_bytes, sha256(self._source.head(manifest.header_bytes)).hexdigest())
+        if manifest.tensors == 0:
+            self._start()
+
+    def _take_plans(self, plans: pb.TensorPlans) -> None:
+        expect(len(self.plans) + len(plans.plans) <= self.manifest.tensors, "more plans than tensors")
+        for plan in plans.plans:
+            expect(plan.tensor == len(self.plans), f"the plan of tensor {plan.tensor} comes at place {len(self.plans)}")
+            self.plans.append(read_plan(plan))
+        if plans.plans and len(self.plans) == self.manifest.tensors:
+            self._start()
+
+    def _start(self) -> None:
+        if self._sink is not None:
+            self._sink.restart(self.plans)
+
+    def _take_reports(self, reports: pb.TensorReports) -> None:
+        expect(len(self.plans) == self.manifest.tensors, "reports before all plans")
+        expect(not self._header.remaining, "reports before the whole header")
+        expect(not self._unfinished, "reports before the tensors of earlier reports are complete")
+        for report in reports.reports:
+            place = self._reported
+            expect(report.tensor == place < len(self.plans), f"the report of tensor {report.tensor} comes at place {place}")
+            plan = self.plans[place]
+            expect(report.name == plan.name, f"tensor {place} is {plan.name!r} in its plan and {report.name!r} in its report")
+            expect(report.HasField("payload") == (self._sink is not None), f"payload of {plan.name!r}")
+            self._unfinished.append(UnfinishedTensor(plan, report, neurons=self._neurons))
+            self._reported += 1
+
+    def _take_neurons(self, frame: pb.NeuronReports) -> None:
+        waiting = next((tensor for tensor in self._unfinished if tensor.neurons_missing), None)
+        expect(waiting is not None and frame.tensor == waiting.plan.tensor, f"neurons of tensor {frame.tensor} out of turn")
+        assert waiting is not None
+        waiting.take_neurons(frame)
+
+    def _take_data(self, data: memoryview) -> None:
+        expect(self._sink is not None, "bytes in the answer to Analyze")
+        assert self._sink is not None
+        expect(len(self.plans) == self.manifest.tensors, "bytes before all plans")
+        if self._header.remaining:
+            taken = self._header.take(data, "header")
+            self._sink.write(taken, tensor=None)
+            data = data[len(taken) :]
+        for tensor in self._unfinished:
+            if not len(data):
+                return
+            expect(not tensor.neurons_missing, f"bytes of {tensor.plan.name!r} before its neurons")
+            taken = tensor.bytes.take(data, tensor.plan.name)
+            self._sink.write(taken, tensor=tensor.plan.tensor)
+            data = data[len(taken) :]
+        expect(not len(data), "more bytes than the reports speak of")
+
+    def _take_summary(self, summary: pb.Summary) -> None:
+        expect(not self._unfinished, "the summary before the last tensor is complete")
+        expect(not self._header.remaining, "the summary before the whole header")
+        expect(self._reported == self.manifest.tensors == summary.tensors, "the summary before every tensor is reported")
+        if self._sink is not None:
+            length = sum(report.payload.length_bytes for report in self.reports if report.payload is not None)
+            expect(length == self.manifest.payload_bytes, f"{length} bytes came back of {self.manifest.payload_bytes}")
+        self.summary = summary
+        self._complete = True
+
+    def _completed(self) -> list[TensorReport]:
+        done: list[TensorReport] = []
+        while self._unfinished and self._unfinished[0].complete:
+            done.append(self._unfinished.popleft().value())
+        self.reports += done
+        return done

@@ -1,0 +1,116 @@
+"""Arrays as safetensors writes them, and back: numpy always, torch when the caller brings it.
+
+torch is never imported here: it is looked up among the modules that the caller has already imported.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ellq_client.errors import OutputError, SourceError
+
+SAFETENSORS_DTYPES = {
+    "float64": "F64",
+    "float32": "F32",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "float8_e4m3fn": "F8_E4M3",
+    "float8_e5m2": "F8_E5M2",
+    "complex64": "C64",
+    "int64": "I64",
+    "int32": "I32",
+    "int16": "I16",
+    "int8": "I8",
+    "uint64": "U64",
+    "uint32": "U32",
+    "uint16": "U16",
+    "uint8": "U8",
+    "bool": "BOOL",
+}
+"""dtype names of numpy (with ml_dtypes) and torch, which agree, to those of safetensors."""
+
+_HEADER_ALIGNMENT = 8
+
+
+def dtype_name(array: Any, *, name: str) -> str:
+    """Return the safetensors dtype of an array. Errors: SourceError naming the tensor."""
+    dtype = getattr(array, "dtype", None)
+    word = str(getattr(dtype, "name", dtype)).removeprefix("torch.")  # numpy's dtypes have a name, torch's are one
+    if word not in SAFETENSORS_DTYPES:
+        kind = type(array).__name__
+        raise SourceError(f"tensor {name!r}: a {kind} of dtype {word} is nothing that safetensors can hold")
+    return SAFETENSORS_DTYPES[word]
+
+
+def sorted_for_file(arrays: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the arrays in file order: widest dtype first, then by name, so that every tensor is aligned."""
+    for name, array in arrays.items():
+        if not isinstance(name, str):
+            raise SourceError(f"tensor names are text, got {name!r}")
+        dtype_name(array, name=name)
+    yield from sorted(arrays.items(), key=lambda item: (-_itemsize(item[1]), item[0]))
+
+
+def safetensors_header(arrays: Mapping[str, Any]) -> bytes:
+    """Return the length and JSON header of a file with these arrays in this order, padded to eight bytes."""
+    entries: dict[str, Any] = {}
+    offset = 0
+    for name, array in arrays.items():
+        end = offset + array.nbytes
+        entries[name] = {"dtype": dtype_name(array, name=name), "shape": list(array.shape), "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % _HEADER_ALIGNMENT)
+    return len(text).to_bytes(8, "little") + text
+
+
+def weight_bytes(array: Any) -> memoryview:
+    """Return an array's bytes, little-endian and row-major; without a copy where they already lie so."""
+    if _is_torch(array):
+        torch = sys.modules["torch"]
+        flat = array.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
+        return flat.view(torch.uint8).numpy().data
+    contiguous = np.ascontiguousarray(array)
+    if contiguous.dtype.byteorder == ">" or (contiguous.dtype.byteorder == "=" and sys.byteorder == "big"):
+        contiguous = contiguous.astype(contiguous.dtype.newbyteorder("<"))
+    return contiguous.reshape(-1).view(np.uint8).data
+
+
+def array_like(original: Any, buffer: bytearray) -> Any:
+    """Return an array of the original's kind, dtype and shape (and torch device) over these bytes."""
+    if _is_torch(original):
+        torch = sys.modules["torch"]
+        flat = torch.frombuffer(buffer, dtype=original.dtype) if buffer else torch.empty(0, dtype=original.dtype)
+        return flat.reshape(original.shape).to(original.device)
+    return np.frombuffer(buffer, dtype=original.dtype.newbyteorder("<")).reshape(original.shape)
+
+
+def numpy_array(buffer: bytearray, *, dtype: str, shape: tuple[int, ...], name: str) -> Any:
+    """Return a numpy array over these bytes. Errors: OutputError when numpy knows no such dtype."""
+    return np.frombuffer(buffer, dtype=numpy_dtype(dtype, name=name)).reshape(shape)
+
+
+def numpy_dtype(dtype: str, *, name: str) -> Any:
+    """Return the numpy dtype of a safetensors dtype. Errors: OutputError naming the tensor."""
+    words = [word for word, known in SAFETENSORS_DTYPES.items() if known == dtype]
+    if words and words[0] not in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):
+        return np.dtype(words[0]).newbyteorder("<")
+    try:
+        import ml_dtypes
+    except ImportError as error:
+        raise OutputError(f"tensor {name!r}: numpy needs the package ml_dtypes for {dtype}; or name an output file") from error
+    if not words:
+        raise OutputError(f"tensor {name!r}: numpy has no dtype for {dtype}; name an output file instead")
+    return np.dtype(getattr(ml_dtypes, words[0]))
+
+
+def _is_torch(array: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(array, torch.Tensor)
+
+
+def _itemsize(array: Any) -> int:
+    return int(array.dtype.itemsize)

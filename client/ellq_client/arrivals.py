@@ -1,0 +1,131 @@
+"""Tensors of an answer that have been reported, but not all of which has arrived."""
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from ellq.v1 import compression_pb2 as pb
+from ellq_client.errors import ProtocolError
+from ellq_client.mirror import enum_word, mirror_field
+from ellq_client.rules import rule_from_proto
+from ellq_client.values import (
+    Allocation,
+    Bound,
+    Certificate,
+    Distribution,
+    Measurement,
+    NeuronReports,
+    Payload,
+    TensorPlan,
+    TensorReport,
+)
+
+_TREATMENT = pb.DESCRIPTOR.enum_types_by_name["Treatment"]
+_REASON = pb.DESCRIPTOR.enum_types_by_name["PassThroughReason"]
+
+
+def expect(kept: bool, what: str) -> None:
+    """Raise ProtocolError unless the server kept its word."""
+    if not kept:
+        raise ProtocolError(f"the server broke the contract: {what}")
+
+
+class ExpectedBytes:
+    """Bytes of a known length and digest."""
+
+    def __init__(self, length: int, digest: str | None = None) -> None:
+        self.remaining = length
+        self._digest = digest
+        self._hash = sha256()
+
+    def take(self, data: memoryview, name: str) -> memoryview:
+        """Return as much of the data as belongs here; check the digest at the end."""
+        taken = data[: self.remaining]
+        self._hash.update(taken)
+        self.remaining -= len(taken)
+        if not self.remaining:
+            self.check(name)
+        return taken
+
+    def check(self, name: str) -> None:
+        """Check the digest, when there is one to hold against."""
+        expect(self._digest in (None, self._hash.hexdigest()), f"the bytes of {name!r} do not have their digest")
+
+
+@dataclass
+class UnfinishedTensor:
+    """A tensor whose report has come, but not all that follows it."""
+
+    plan: TensorPlan
+    report: pb.TensorReport
+    neurons: bool
+    bytes: ExpectedBytes = field(init=False)
+    neurons_missing: int = field(init=False)
+    _columns: dict[str, list[Any]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        payload = self.report.payload
+        self.bytes = ExpectedBytes(payload.length_bytes, payload.sha256.hex() if self.report.HasField("payload") else None)
+        if not payload.length_bytes:
+            self.bytes.check(self.plan.name)
+        measured = self.report.HasField("measurement")
+        expect(measured == (self.report.treatment == pb.TREATMENT_COMPRESS), f"measurement of {self.plan.name!r}")
+        self.neurons_missing = self.report.measurement.neurons if self.neurons and measured else 0
+        self._columns = {name: [] for name in ("sparsity_index", "pq_index", "kept", "tail_l1", "tail_l2")}
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that belongs to the tensor is here."""
+        return not self.bytes.remaining and not self.neurons_missing
+
+    def take_neurons(self, frame: pb.NeuronReports) -> None:
+        """Append one frame; without a rule the lists that need one are empty."""
+        come = len(self._columns["sparsity_index"])
+        count = len(frame.sparsity_index)
+        expect(frame.first_neuron == come and 0 < count <= self.neurons_missing, f"neurons of {self.plan.name!r} out of order")
+        for name, column in self._columns.items():
+            entries = getattr(frame, name)
+            needed = count if name in ("sparsity_index", "pq_index") or self.report.HasField("allocation") else 0
+            expect(len(entries) == needed, f"{len(entries)} entries of {name} for {needed} neurons of {self.plan.name!r}")
+            column.extend(entries)
+        self.neurons_missing -= count
+
+    def value(self) -> TensorReport:
+        """Return the finished report."""
+        report, plan = self.report, self.plan
+        measured = report.HasField("measurement")
+        return TensorReport(
+            tensor=plan.tensor,
+            name=plan.name,
+            dtype=plan.dtype,
+            shape=plan.shape,
+            neuron_axis=plan.neuron_axis if measured else (),
+            rule=plan.rule if measured else None,
+            treatment=enum_word(_TREATMENT, report.treatment) or "unspecified",
+            reason=enum_word(_REASON, report.reason),
+            measurement=mirror_field(Measurement, report, "measurement"),
+            distribution=mirror_field(Distribution, report, "distribution"),
+            allocation=mirror_field(Allocation, report, "allocation"),
+            bound=mirror_field(Bound, report, "bound"),
+            certificate=mirror_field(Certificate, report, "certificate"),
+            payload=mirror_field(Payload, report, "payload"),
+            neurons=NeuronReports(**{name: tuple(column) for name, column in self._columns.items()})
+            if self.neurons and measured
+            else None,
+        )
+
+
+def read_plan(plan: pb.TensorPlan) -> TensorPlan:
+    """Return the value of a plan."""
+    return TensorPlan(
+        tensor=plan.tensor,
+        name=plan.name,
+        dtype=plan.dtype,
+        shape=tuple(plan.shape),
+        treatment=enum_word(_TREATMENT, plan.treatment) or "unspecified",
+        reason=enum_word(_REASON, plan.reason),
+        neurons=plan.neurons,
+        fan_in=plan.fan_in,
+        neuron_axis=tuple(plan.neuron_axis),
+        rule=rule_from_proto(plan.rule) if plan.HasField("rule") else None,
+    )

@@ -1,0 +1,114 @@
+"""A safetensors file on this machine, read piece by piece: what the verifier needs, without trust in either file."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+from ellq_client.errors import SourceError
+
+DTYPE_BITS = {
+    "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "C64": 64,
+    "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
+    "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32, "U16": 16, "U8": 8, "BOOL": 8,
+}  # fmt: skip
+"""Every dtype of safetensors 0.8, with the bits of one element."""
+
+_LENGTH_BYTES = 8
+_METADATA = "__metadata__"
+_PIECE_BYTES = 1 << 20
+
+
+def stored_bytes(dtype: str, shape: tuple[int, ...]) -> int:
+    """Return the length of a tensor in a file; 0 for a dtype that this version does not know."""
+    return prod(shape) * DTYPE_BITS.get(dtype, 0) // 8
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """One tensor as the header describes it."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    """First byte, from the start of the file."""
+    end: int
+    """Byte after the last."""
+
+    @property
+    def length_bytes(self) -> int:
+        """Length in bytes."""
+        return self.end - self.begin
+
+
+class Checkpoint:
+    """An open safetensors file. Errors: SourceError."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file and read its header."""
+        self.path = path
+        try:
+            self.size_bytes = path.stat().st_size
+            self._file: BinaryIO = path.open("rb")
+        except OSError as error:
+            raise SourceError(f"cannot read {path}: {error.strerror}") from error
+        try:
+            self.header = self._read_header()
+            self.tensors = tuple(self._read_entries())
+        except BaseException:
+            self._file.close()
+            raise
+
+    def read(self, begin: int, length: int) -> bytearray:
+        """Return bytes of the file. Errors: SourceError when it ends before."""
+        data = bytearray(length)
+        try:
+            self._file.seek(begin)
+            read = self._file.readinto(data)  # type: ignore[attr-defined]  # every BufferedReader has it
+        except OSError as error:
+            raise SourceError(f"cannot read {self.path}: {error.strerror}") from error
+        if read != length:
+            raise SourceError(f"{self.path} ends early: {length} bytes at {begin} do not exist")
+        return data
+
+    def pieces(self, begin: int, end: int) -> Iterator[bytearray]:
+        """Yield a range of the file, a mebibyte at a time."""
+        for start in range(begin, end, _PIECE_BYTES):
+            yield self.read(start, min(_PIECE_BYTES, end - start))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def _read_header(self) -> bytes:
+        length = int.from_bytes(self.read(0, _LENGTH_BYTES), "little")
+        if length > self.size_bytes - _LENGTH_BYTES:
+            raise SourceError(f"{self.path} is no safetensors file: its header would be {length} bytes long")
+        return bytes(self.read(0, _LENGTH_BYTES + length))
+
+    def _read_entries(self) -> list[StoredTensor]:
+        """Return the tensors in offset order, which must fill the file exactly."""
+        try:
+            entries: dict[str, Any] = json.loads(self.header[_LENGTH_BYTES:])
+            entries.pop(_METADATA, None)
+            tensors = [self._entry(name, entry) for name, entry in entries.items()]
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise SourceError(f"{self.path} is no safetensors file: its header does not hold together ({error})") from error
+        tensors.sort(key=lambda tensor: (tensor.begin, tensor.end))
+        place = len(self.header)
+        for tensor in tensors:
+            if tensor.begin != place or tensor.length_bytes != stored_bytes(tensor.dtype, tensor.shape):
+                raise SourceError(f"{self.path} is no safetensors file: tensor {tensor.name!r} has the wrong place or length")
+            place = tensor.end
+        if place != self.size_bytes:
+            raise SourceError(f"{self.path} is no safetensors file: {self.size_bytes - place} bytes after its last tensor")
+        return tensors
+
+    def _entry(self, name: str, entry: Any) -> StoredTensor:
+        begin, end = (int(offset) + len(self.header) for offset in entry["data_offsets"])
+        return StoredTensor(name, str(entry["dtype"]), tuple(int(size) for size in entry["shape"]), begin, end)

@@ -1,0 +1,118 @@
+"""What the commands do once their options are understood."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from ellq_client.cli import choices
+from ellq_client.cli.progress import follow
+from ellq_client.cli.tables import Screen
+from ellq_client.client import Client, Run
+from ellq_client.errors import OutputError
+from ellq_client.report import report_text, write_report
+from ellq_client.requests import Request
+from ellq_client.results import Analysis, Compression
+
+_RULE_NUMBERS = ("q", "p", "eta", "gamma", "beta", "epsilon", "ratio", "n", "m")
+_STANDARD_OUTPUT = "-"
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a command behaves, whatever it computes."""
+
+    server: str | None
+    timeout_seconds: float
+    quiet: bool
+    json: str | None
+
+    def client(self) -> Client:
+        """Return the client. Errors: BadParameter for an address that is none."""
+        try:
+            return Client(self.server, timeout_seconds=self.timeout_seconds)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--server") from error
+
+
+def analyze(path: Path, words: Mapping[str, Any], manner: Manner) -> None:
+    """Analyse a file and show what was found."""
+    options = _options(words)
+    with manner.client() as client, client.analyze(path, **options, distribution=words["distribution"]) as run:
+        _show(run, path, manner)
+
+
+def compress(path: Path, output: Path, words: Mapping[str, Any], manner: Manner, *, force: bool) -> None:
+    """Compress a file and show what that costs."""
+    options = _options(words)
+    if options["rule"] is None:
+        raise typer.BadParameter(f"needed; one of {', '.join(choices.RULE_OPTIONS)}", param_hint="--rule")
+    if output.exists() and not force:
+        raise OutputError(f"{output} exists; --force replaces it")
+    with manner.client() as client, client.compress(path, output, **options) as run:
+        _show(run, path, manner)
+
+
+def verify(original: Path, compressed: Path, report: Path | None, *, quiet: bool) -> None:
+    """Check a compressed file and say what was checked."""
+    from ellq_client.verifying import verify as check
+
+    verification = check(original, compressed, report)
+    if not quiet:
+        typer.echo(verification.told())
+
+
+def capabilities(manner: Manner) -> None:
+    """Print what the server can do, one fact a line."""
+    with manner.client() as client:
+        for line in _facts("server", client.capabilities()):
+            typer.echo(line)
+
+
+def _facts(name: str, value: Any) -> list[str]:
+    if is_dataclass(value):
+        return [line for field in fields(value) for line in _facts(f"{name}.{field.name}", getattr(value, field.name))]
+    told = value if isinstance(value, str | int | float) else ", ".join(map(str, value))
+    return [f"{name}: {told}"]
+
+
+def _options(words: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keywords of the client. Errors: BadParameter naming the option that is wrong."""
+    given = {name: words[name] for name in _RULE_NUMBERS}
+    options: dict[str, Any] = {
+        "rule": _rule(words, given),
+        "include": words["include"] or (),
+        "exclude": words["exclude"] or (),
+        "overrides": choices.overrides_of(words["override"] or ()),
+        "nonfinite": words["nonfinite"].replace("-", "_"),
+        "ignore_zeros": words["ignore_zeros"],
+        "neurons": words["neurons"],
+        "q": words["index_q"],
+        "pq": words["index_pq"],
+    }
+    Request(**options).analyze_options()  # what cannot be asked is told before a server is started
+    return options
+
+
+def _rule(words: Mapping[str, Any], given: Mapping[str, float | None]) -> Any:
+    if words["rule"] is not None:
+        return choices.rule_of(words["rule"], given, scope=words["scope"])
+    for option, value in {**given, "scope": words["scope"]}.items():
+        if value is not None:
+            raise typer.BadParameter("says something about a rule, but no --rule is given", param_hint=f"--{option}")
+    return None
+
+
+def _show(run: Run[Analysis] | Run[Compression], path: Path, manner: Manner) -> None:
+    """Follow a run to its end and show the result."""
+    follow(run, path, quiet=manner.quiet)
+    result = run.result()
+    if manner.json == _STANDARD_OUTPUT:
+        sys.stdout.write(report_text(result))
+    elif manner.json is not None:
+        write_report(result, Path(manner.json))
+    if not manner.quiet:
+        Screen(to_stderr=manner.json == _STANDARD_OUTPUT).show(result)

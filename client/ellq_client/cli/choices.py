@@ -1,0 +1,85 @@
+"""From words on the command line to rules and overrides."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import typer
+
+REQUIRED = None
+
+RULE_OPTIONS: dict[str, dict[str, float | int | None]] = {
+    "sparsity-index": {"q": 0.5, "eta": 0.0},
+    "pq-index": {"p": 0.5, "q": 1.0, "eta": 0.0, "gamma": 1.0, "beta": 0.9},
+    "tail": {"epsilon": REQUIRED, "p": 2},
+    "lq-bound": {"epsilon": REQUIRED, "q": 0.5, "p": 2},
+    "fraction": {"ratio": REQUIRED},
+    "n-of-m": {"n": 2, "m": 4},
+}
+"""The options of each rule and their defaults on the command line."""
+
+_FIELDS = {"ratio": "pruned_ratio"}
+_WHOLE_NUMBERS = {("tail", "p"), ("lq-bound", "p"), ("n-of-m", "n"), ("n-of-m", "m")}
+
+
+def rule_of(name: str, given: Mapping[str, float | None], *, scope: str | None) -> Any:
+    """Return the rule with the options that were given. Errors: BadParameter naming the option that is wrong."""
+    from ellq_client.rules import RULES
+
+    if name not in RULE_OPTIONS:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(RULE_OPTIONS)}", param_hint="--rule")
+    options = RULE_OPTIONS[name]
+    numbers = {option: value for option, value in given.items() if value is not None}
+    for option in numbers:
+        if option not in options:
+            has = ", ".join(f"--{known}" for known in options)
+            raise typer.BadParameter(f"the rule {name} has no such option; it has {has}", param_hint=f"--{option}")
+    for option, default in options.items():
+        if option not in numbers and default is REQUIRED:
+            raise typer.BadParameter(f"the rule {name} needs it", param_hint=f"--{option}")
+    values = {**options, **numbers}
+    fields: dict[str, Any] = {_FIELDS.get(option, option): _number(name, option, value) for option, value in values.items()}
+    return RULES[name.replace("-", "_")](**fields, scope=scope or "neuron")
+
+
+def override_of(text: str) -> Any:
+    """Return the override that GLOB=TREATMENT says. Errors: BadParameter quoting the text.
+
+    TREATMENT is `skip`, `axis:0,1`, or a rule with its options: `tail:epsilon=0.01,scope=layer`.
+    """
+    from ellq_client.requests import Override
+
+    glob, equals, treatment = text.partition("=")
+    word, _, details = treatment.partition(":")
+    try:
+        if equals and treatment == "skip":
+            return Override(glob, skip=True)
+        if word == "axis":
+            return Override(glob, neuron_axis=tuple(int(axis) for axis in details.split(",")))
+        if word in RULE_OPTIONS:
+            options = dict(_assignment(item) for item in details.split(",") if item)
+            scope = options.pop("scope", None)
+            return Override(glob, rule=rule_of(word, {name: float(value) for name, value in options.items()}, scope=scope))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r}: {error}", param_hint="--override") from error
+    raise typer.BadParameter(f"{text!r} is not GLOB=skip, GLOB=axis:1 or GLOB=RULE:option=value,...", param_hint="--override")
+
+
+def overrides_of(texts: Sequence[str]) -> list[Any]:
+    """Return the overrides in the order of the command line."""
+    return [override_of(text) for text in texts]
+
+
+def _assignment(item: str) -> tuple[str, str]:
+    name, equals, value = item.partition("=")
+    if not equals:
+        raise ValueError(f"{item!r} is not option=value")
+    return name, value
+
+
+def _number(rule: str, option: str, value: float | None) -> float | int:
+    assert value is not None
+    if (rule, option) not in _WHOLE_NUMBERS:
+        return float(value)
+    if value != int(value):
+        raise typer.BadParameter(f"{value:g} is not a whole number", param_hint=f"--{option}")
+    return int(value)

@@ -1,0 +1,67 @@
+"""Exit codes, and the one place where an error becomes one."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from ellq_client import errors
+
+DEFECT = 1
+USAGE = 2
+NO_SERVER = 3
+DEADLINE = 4
+LOCAL_FILE = 5
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+EXPLAINED = """Exit codes:
+
+\b
+0    done; for verify: every claim holds
+1    verify found a false claim, or a defect of the server
+2    the command line or the request must change
+3    the server is busy, unavailable or does not let you in
+4    the deadline is over (--timeout)
+5    a local file cannot be read or written
+130  interrupted
+141  the reader of the output went away"""
+
+CODES: dict[type[errors.EllqError], int] = {
+    errors.InvalidRequest: USAGE,
+    errors.ServerExtraMissing: USAGE,
+    errors.Busy: NO_SERVER,
+    errors.Unavailable: NO_SERVER,
+    errors.AccessDenied: NO_SERVER,
+    errors.Unsupported: NO_SERVER,
+    errors.DeadlineExceeded: DEADLINE,
+    errors.SourceError: LOCAL_FILE,
+    errors.OutputError: LOCAL_FILE,
+    errors.ReportError: LOCAL_FILE,
+    errors.Cancelled: DEFECT,
+    errors.ServerDefect: DEFECT,
+    errors.ProtocolError: DEFECT,
+    errors.ClaimRefuted: DEFECT,
+}
+
+
+def exit_code(error: errors.EllqError) -> int:
+    """Return the exit code of an error: that of the nearest class in CODES."""
+    return next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
+
+
+def run(command: Callable[[], object]) -> NoReturn:
+    """Run the command line and exit."""
+    try:
+        command()
+        sys.stdout.flush()
+    except errors.EllqError as error:
+        print(f"ellq: {error}", *getattr(error, "__notes__", ()), sep="\n      ", file=sys.stderr)
+        sys.exit(exit_code(error))
+    except KeyboardInterrupt:
+        print("ellq: interrupted; nothing was written", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+        sys.exit(BROKEN_PIPE)
+    sys.exit(0)

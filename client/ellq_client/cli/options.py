@@ -1,0 +1,104 @@
+"""The options that `analyze` and `compress` share, each described once."""
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+
+def requests_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the parameters of `request_options` in place of its `**request`."""
+    own = [each for each in inspect.signature(command).parameters.values() if each.kind is not each.VAR_KEYWORD]
+    shared = inspect.signature(request_options).parameters.values()
+    parameters = [each.replace(kind=each.KEYWORD_ONLY) for each in (*own, *shared)]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    return command
+
+
+Server = Annotated[
+    str | None,
+    typer.Option("--server", envvar="ELLQ_SERVER", help="host:port or gRPC address. Default: a service inside this process."),
+]
+Timeout = Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds that everything may take, retries included.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No table and no progress; errors only.")]
+Json = Annotated[
+    str | None, typer.Option("--json", metavar="FILE", help="Write the machine-readable report; - is standard output.")
+]
+
+RuleName = Annotated[
+    str | None,
+    typer.Option(
+        "--rule",
+        metavar="RULE",
+        help="sparsity-index, pq-index (necessary counts that adapt, NO guarantee); tail, lq-bound (the cut costs at most "
+        "epsilon of the norm, guaranteed); fraction, n-of-m (fixed shares, NO guarantee).",
+    ),
+]
+Scope = Annotated[
+    str | None, typer.Option(help="neuron (each row for itself, the default), layer (each tensor) or global (all as one).")
+]
+Q = Annotated[float | None, typer.Option("--q", help="sparsity-index, lq-bound: in [0.05, 1), 0.5. pq-index: in (p, 2], 1.")]
+P = Annotated[float | None, typer.Option("--p", help="pq-index: in [0.05, 2), 0.5. tail, lq-bound: 1 or 2 (the norm), 2.")]
+Eta = Annotated[float | None, typer.Option("--eta", help="sparsity-index, pq-index: slack, at least 0, 0.")]
+Gamma = Annotated[float | None, typer.Option("--gamma", help="pq-index: scale of the pruned share, above 0, 1.")]
+Beta = Annotated[float | None, typer.Option("--beta", help="pq-index: largest pruned share, in (0, 1], 0.9.")]
+Epsilon = Annotated[float | None, typer.Option("--epsilon", help="tail, lq-bound: share of the norm, in (0, 1). Required.")]
+Ratio = Annotated[float | None, typer.Option("--ratio", help="fraction: share to prune, in (0, 1). Required.")]
+N = Annotated[float | None, typer.Option("--n", help="n-of-m: weights kept of every m, 2.")]
+M = Annotated[float | None, typer.Option("--m", help="n-of-m: length of a group, 4.")]
+
+IndexQ = Annotated[float | None, typer.Option("--index-q", help="Order of the SI_q to report. Default: the rule's, else 0.5.")]
+IndexPq = Annotated[
+    tuple[float, float] | None,
+    typer.Option("--index-pq", metavar="P Q", help="Orders of the PQI to report. Default: those of pq-index, else 0.5 1."),
+]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--include",
+        metavar="GLOB",
+        help="Take in tensors that are left alone for their names: *embed*, *wte.*, *wpe.*, *lm_head*. Repeatable. Tensors "
+        "with fewer than two dimensions are never touched.",
+    ),
+]
+Exclude = Annotated[list[str] | None, typer.Option("--exclude", metavar="GLOB", help="Leave tensors untouched. Repeatable.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--override",
+        metavar="GLOB=WHAT",
+        help="An exception by name: GLOB=skip; GLOB=axis:1 (the neurons are axis 1, for weights stored (in, out)); "
+        "GLOB=tail:epsilon=0.01,scope=layer (another rule). Repeatable, later ones win.",
+    ),
+]
+Nonfinite = Annotated[str, typer.Option("--nonfinite", metavar="POLICY", help="NaN or infinity: refuse, or pass-through.")]
+IgnoreZeros = Annotated[bool, typer.Option("--ignore-zeros", help="Count only non-zero weights, for models pruned already.")]
+Neurons = Annotated[bool, typer.Option("--neurons", help="Put every neuron into the report, too.")]
+
+
+def request_options(
+    *,
+    rule: RuleName = None,
+    q: Q = None,
+    p: P = None,
+    eta: Eta = None,
+    gamma: Gamma = None,
+    beta: Beta = None,
+    epsilon: Epsilon = None,
+    ratio: Ratio = None,
+    n: N = None,
+    m: M = None,
+    scope: Scope = None,
+    index_q: IndexQ = None,
+    index_pq: IndexPq = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    override: Overrides = None,
+    nonfinite: Nonfinite = "refuse",
+    ignore_zeros: IgnoreZeros = False,
+    neurons: Neurons = False,
+) -> dict[str, Any]:
+    """Return everything that decides the answer, by name."""
+    return locals()

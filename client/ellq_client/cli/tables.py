@@ -1,0 +1,134 @@
+"""What a result looks like to a person."""
+
+import sys
+from collections import Counter
+from decimal import ROUND_CEILING, Decimal
+
+from rich.console import Console
+from rich.table import Table
+
+from ellq_client.results import Analysis, Compression
+from ellq_client.rules import Fraction, LqBound, NOfM, PqIndex, Rule, SparsityIndex, Tail
+from ellq_client.values import Summary, TensorReport
+
+_MOST_ROWS = 500
+_PLAIN_WIDTH = 160
+
+_REASONS = {
+    "dtype": "no floating point weights that the server compresses",
+    "dimensions": "fewer than two dimensions",
+    "empty": "no weights",
+    "name": "tables of rows by their name; --include takes them in",
+    "excluded": "excluded",
+    "skipped": "skipped by an override",
+    "nonfinite": "NaN or infinity",
+}
+
+_PROMISES: dict[type[Rule], str] = {
+    SparsityIndex: "A necessary count: the rule promises nothing about the error.",
+    PqIndex: "A necessary count: the rule promises nothing about the error.",
+    Tail: "Guaranteed: what was cut is at most epsilon of the norm of each {scope}.",
+    LqBound: "Guaranteed before looking: what was cut is at most epsilon of the norm of each {scope}.",
+    Fraction: "A fixed share: the rule promises nothing about the error.",
+    NOfM: "A fixed pattern: the rule promises nothing about the error.",
+}
+
+
+class Screen:
+    """Where results are shown."""
+
+    def __init__(self, *, to_stderr: bool) -> None:
+        """Show on standard output, or on standard error when that is taken."""
+        stream = sys.stderr if to_stderr else sys.stdout
+        self._console = Console(file=stream, width=None if stream.isatty() else _PLAIN_WIDTH, highlight=False, soft_wrap=True)
+
+    def show(self, result: Analysis) -> None:
+        """Show the tensors, then the totals."""
+        measured = [tensor for tensor in result.tensors if tensor.measurement is not None]
+        if measured:
+            self._console.print(_tensor_table(measured[:_MOST_ROWS], result))
+        if len(measured) > _MOST_ROWS:
+            self._say(f"... and {len(measured) - _MOST_ROWS} more tensors; --json has them all")
+        for line in _untouched(result):
+            self._say(line)
+        for line in _totals(result):
+            self._say(line)
+        for warning in result.warnings:
+            self._say(f"warning: {warning.text}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False)
+
+
+def _tensor_table(tensors: list[TensorReport], result: Analysis) -> Table:
+    orders = result.indices
+    table = Table(box=None, pad_edge=False)
+    table.add_column("tensor", overflow="fold")
+    table.add_column("shape")
+    table.add_column("dtype")
+    table.add_column(f"SI_{orders.q:g}", justify="right")
+    table.add_column(f"PQI_{orders.pq_p:g},{orders.pq_q:g}", justify="right")
+    ruled = any(tensor.allocation is not None for tensor in tensors)
+    for name in ("kept", "zeros", "error") if ruled else ():
+        table.add_column(name, justify="right")
+    for tensor in tensors:
+        table.add_row(*_cells(tensor))
+    return table
+
+
+def _cells(tensor: TensorReport) -> list[str]:
+    assert tensor.measurement is not None
+    layer = tensor.measurement.layer
+    name = tensor.name.replace("[", r"\[")  # rich would take brackets for markup
+    cells = [name, "x".join(map(str, tensor.shape)), tensor.dtype, f"{layer.sparsity_index:.4g}", f"{layer.pq_index:.4f}"]
+    if tensor.allocation is not None and tensor.certificate is not None and tensor.pruned_ratio is not None:
+        cells += [str(tensor.allocation.kept), f"{tensor.pruned_ratio:.1%}", _bound(tensor.certificate.frobenius_ratio)]
+    return cells
+
+
+def _untouched(result: Analysis) -> list[str]:
+    reasons = Counter(tensor.reason for tensor in result.tensors if tensor.measurement is None)
+    if not reasons:
+        return []
+    told = "; ".join(f"{count}: {_REASONS.get(reason or '', reason)}" for reason, count in reasons.most_common())
+    return ["", f"untouched  {reasons.total()} of {len(result.tensors)} tensors ({told})"]
+
+
+def _totals(result: Analysis) -> list[str]:
+    summary = result.summary
+    lines = ["", f"measured   {summary.compressible_tensors} of {summary.tensors} tensors, {_count(summary.weights)} weights"]
+    if summary.global_ is not None:
+        indices = summary.global_
+        lines.append(f"together   SI {indices.sparsity_index:.4g}, PQI {indices.pq_index:.4f}")
+    if result.rule is not None:
+        lines += _cost(summary)
+        lines.append(f"           {_PROMISES[type(result.rule)].format(scope=_population(result.rule))}")
+        lines.append("           No statement about the whole network: the request does not tell how its layers are connected.")
+    if isinstance(result, Compression) and result.output is not None:
+        size = result.header_bytes + result.payload_bytes
+        lines.append(f"written    {result.output}, {_count(size)} bytes as before: cut weights are stored as zeros")
+    return lines
+
+
+def _cost(summary: Summary) -> list[str]:
+    if not summary.weights or summary.kept is None or summary.zeros_after is None:
+        return []
+    return [
+        f"kept       {_count(summary.kept)} weights ({summary.kept / summary.weights:.2%})",
+        f"zeros      {_count(summary.zeros_before)} before, {_count(summary.zeros_after)} after "
+        f"({summary.zeros_after / summary.weights:.2%} of the measured weights)",
+        f"error      at most {_bound(summary.frobenius_ratio or 0.0)} of the Frobenius norm was cut, measured and rounded up",
+    ]
+
+
+def _population(rule: Rule) -> str:
+    return {"neuron": "neuron", "layer": "tensor"}.get(rule.scope, "population, all measured tensors as one")
+
+
+def _bound(value: float) -> str:
+    """Return an upper bound with four decimals, rounded up: it must stay one on the screen."""
+    return str(Decimal(value).quantize(Decimal("0.0001"), rounding=ROUND_CEILING))
+
+
+def _count(number: int) -> str:
+    return f"{number:,}".replace(",", " ")

@@ -1,0 +1,150 @@
+"""What is said to a server, in which order, and what is made of the answer: the heart that both clients share.
+
+A conversation is a generator that does no network I/O. It yields actions; whoever drives it performs each one and sends back
+what came of it, or throws in the error:
+
+    Open      start a call; nothing comes back
+    RECEIVE   the next frame of the answer comes back; None when it is over
+    Wait      let some time pass; nothing comes back
+    Deliver   hand a finished report to the caller; nothing comes back
+
+It returns the result. Reading the source and writing the output happen inside, between two actions.
+"""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import TypeVar
+
+from ellq.v1 import compression_pb2 as pb
+from ellq_client.actions import RECEIVE, Action, Deliver, Event, Method, Open, Upload, Wait
+from ellq_client.answers import Answer
+from ellq_client.arrivals import expect
+from ellq_client.errors import EllqError, InvalidRequest, ProtocolError
+from ellq_client.mirror import mirror
+from ellq_client.requests import Request
+from ellq_client.results import Analysis, Compression, analysis_of, compression_of
+from ellq_client.retrying import RETRIED, Deadline, Patience
+from ellq_client.sinks import ArraySink, FileSink, Sink
+from ellq_client.sources import Source, WeightSource, open_source
+from ellq_client.values import Capabilities, TensorReport
+
+Value = TypeVar("Value")
+
+SKETCH_PASSES = 16
+"""More passes than a double has digits to resolve: a server that asks for another one is broken."""
+
+
+def analyze(weights: WeightSource, request: Request, patience: Patience) -> Generator[Action, Event, Analysis]:
+    """Analyse the weights."""
+    source = open_source(weights)
+    call = _Call("Analyze", pb.AnalyzeRequest(options=request.analyze_options()), source, neurons=request.neurons)
+    answer = yield from _persist(call.attempt, Deadline(patience))
+    return analysis_of(answer, request, source)
+
+
+def compress(
+    weights: WeightSource, output: Path | None, request: Request, patience: Patience
+) -> Generator[Action, Event, Compression]:
+    """Compress the weights into a file, or into memory without an output. Whatever ends it early leaves nothing behind."""
+    source = open_source(weights)
+    deadline = Deadline(patience)
+    sink = ArraySink(source) if output is None else FileSink(output, source=source)
+    try:
+        try:
+            answer = yield from _compress(source, request, sink, deadline, sketch=None)
+        except InvalidRequest as refusal:
+            if refusal.reason != "SKETCH_REQUIRED":
+                raise
+            sketch = yield from _sketch(source, request, deadline)
+            answer = yield from _compress(source, request, sink, deadline, sketch=sketch)
+        sink.commit()
+        arrays = sink.arrays() if isinstance(sink, ArraySink) else None
+        return compression_of(answer, request, source, output=output, weights=arrays)
+    finally:
+        sink.discard()
+
+
+def capabilities(patience: Patience) -> Generator[Action, Event, Capabilities]:
+    """Ask what the server can do."""
+
+    def attempt(timeout_seconds: float) -> Generator[Action, Event, Capabilities]:
+        yield Open("GetCapabilities", Upload(pb.GetCapabilitiesRequest()), timeout_seconds)
+        answer = yield RECEIVE
+        expect(isinstance(answer, pb.GetCapabilitiesResponse), "no answer to GetCapabilities")
+        assert isinstance(answer, pb.GetCapabilitiesResponse)
+        return mirror(Capabilities, answer)
+
+    return (yield from _persist(attempt, Deadline(patience)))
+
+
+def _compress(
+    source: Source, request: Request, sink: Sink, deadline: Deadline, *, sketch: pb.Sketch | None
+) -> Generator[Action, Event, Answer]:
+    options = pb.CompressRequest(options=request.compress_options(sketch))
+    call = _Call("Compress", options, source, sink=sink, neurons=request.neurons)
+    return (yield from _persist(call.attempt, deadline))
+
+
+def _sketch(source: Source, request: Request, deadline: Deadline) -> Generator[Action, Event, pb.Sketch]:
+    """Measure in as many passes as global scope needs, for weights that one pass of this server cannot hold together."""
+    sketch = None
+    for _ in range(SKETCH_PASSES):
+        options = pb.AnalyzeRequest(options=request.analyze_options(pb.SketchOptions(previous=sketch)))
+        call = _Call("Analyze", options, source, neurons=False, deliver=False)
+        summary = (yield from _persist(call.attempt, deadline)).summary
+        expect(summary.HasField("sketch"), "no sketch in the summary, though one was asked for")
+        sketch = summary.sketch
+        if sketch.final:
+            return sketch
+    raise ProtocolError(f"the sketch is not final after {SKETCH_PASSES} passes")
+
+
+def _persist(
+    attempt: Callable[[float], Generator[Action, Event, Value]], deadline: Deadline
+) -> Generator[Action, Event, Value]:
+    """Make one attempt in the time that is left, and again while that can help."""
+    for number in count(1):
+        try:
+            return (yield from attempt(deadline.remaining_seconds()))
+        except RETRIED as refusal:
+            yield Wait(deadline.delay_after(refusal, attempt=number))
+    raise AssertionError("count() never ends")
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call and what it has delivered over all its attempts, so that nothing is delivered twice."""
+
+    method: Method
+    options: pb.AnalyzeRequest | pb.CompressRequest
+    source: Source
+    sink: Sink | None = None
+    neurons: bool = field(kw_only=True)
+    deliver: bool = True
+    delivered: list[TensorReport] = field(default_factory=list[TensorReport])
+
+    def attempt(self, timeout_seconds: float) -> Generator[Action, Event, Answer]:
+        """Upload the source and take the whole answer."""
+        answer = Answer(self.source, sink=self.sink, neurons=self.neurons)
+        upload = Upload(self.options, self.source)
+        yield Open(self.method, upload, timeout_seconds)
+        try:
+            while (frame := (yield RECEIVE)) is not None:
+                assert not isinstance(frame, pb.GetCapabilitiesResponse)
+                for report in answer.take(frame):
+                    yield from self._deliver(report)
+            answer.finish()
+        except EllqError as error:
+            if upload.failure is not None:  # the cause; what the server made of the torn stream is a consequence
+                raise upload.failure from error
+            raise
+        return answer
+
+    def _deliver(self, report: TensorReport) -> Generator[Action, Event, None]:
+        if report.tensor < len(self.delivered):
+            expect(report == self.delivered[report.tensor], f"the repeated call tells something else of {report.name!r}")
+        elif self.deliver:
+            self.delivered.append(report)
+            yield Deliver(report)

@@ -1,0 +1,241 @@
+"""Everything that can go wrong, and whose move it is.
+
+EllqError
+├── InvalidRequest          change the request; names the field
+│   ├── InvalidRule         a rule, scope or number out of range
+│   ├── InvalidSelection    a glob, an override, a neuron axis
+│   ├── InvalidSketch       global scope and its sketches
+│   ├── MalformedWeights    the bytes are no whole safetensors file
+│   ├── NonfiniteWeight     NaN or infinity in a compressible tensor
+│   └── TooLarge            beyond this server's stated limits, for ever
+├── AccessDenied            the server, or something before it, wants other credentials
+├── Unsupported             this server does not know the call
+├── Busy                    come back later; may say when
+├── Unavailable             no server answers, or it is shutting down
+├── DeadlineExceeded        give it more time, or less to do
+├── Cancelled               the call was cancelled
+├── ServerDefect            nothing the caller did
+│   └── CertificateRefuted  the server's own re-check failed
+├── ProtocolError           the answer breaks the contract; nothing of it may be used
+├── SourceError             the weights cannot be read here
+├── OutputError             the result cannot be written here
+├── ReportError             a report file that cannot be read
+├── ServerExtraMissing      no server was named and none is installed
+└── ClaimRefuted            verify found a false claim
+
+An error that began as a gRPC error has it as `__cause__`.
+"""
+
+__all__ = [
+    "REASONS",
+    "STATUSES",
+    "AccessDenied",
+    "Busy",
+    "Cancelled",
+    "CertificateRefuted",
+    "ClaimRefuted",
+    "DeadlineExceeded",
+    "EllqError",
+    "InvalidRequest",
+    "InvalidRule",
+    "InvalidSelection",
+    "InvalidSketch",
+    "MalformedWeights",
+    "NonfiniteWeight",
+    "OutputError",
+    "ProtocolError",
+    "RemoteError",
+    "ReportError",
+    "ServerDefect",
+    "ServerExtraMissing",
+    "SourceError",
+    "TooLarge",
+    "Unavailable",
+    "Unsupported",
+]
+
+
+class EllqError(Exception):
+    """The root: catch this to catch everything this package raises on purpose."""
+
+
+class RemoteError(EllqError):
+    """What a server, or the road to it, answered instead of a result."""
+
+    reason: str | None
+    """Name of an ErrorReason without its prefix, such as "INVALID_Q". None: the server gave none."""
+    field: str | None
+    """Path of the offending field, such as "rule.sparsity_index.q", or None."""
+    retry_after_seconds: float | None
+    """When the server asks to come back; None when it does not say."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        field: str | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message if field is None or field in message else f"{field}: {message}")
+        self.reason = reason
+        self.field = field
+        self.retry_after_seconds = retry_after_seconds
+
+
+class InvalidRequest(RemoteError):
+    """The request must change before it can succeed."""
+
+
+class InvalidRule(InvalidRequest):
+    """No rule, an unknown one, or one of its numbers is out of range."""
+
+
+class InvalidSelection(InvalidRequest):
+    """A glob, an override or a neuron axis does not fit."""
+
+
+class InvalidSketch(InvalidRequest):
+    """A sketch is missing, not final, or belongs to another request."""
+
+
+class MalformedWeights(InvalidRequest):
+    """The bytes are no whole safetensors file; the message says what is wrong with them."""
+
+
+class NonfiniteWeight(InvalidRequest):
+    """NaN or infinity in a compressible tensor; the message names tensor and index."""
+
+
+class TooLarge(InvalidRequest):
+    """Beyond the limits that `capabilities()` states, however often it is tried."""
+
+
+class AccessDenied(RemoteError):
+    """The server, or a proxy before it, wants other credentials."""
+
+
+class Unsupported(RemoteError):
+    """The server does not know this call: it is another service or an older version."""
+
+
+class Busy(RemoteError):
+    """The server has no room now."""
+
+
+class Unavailable(RemoteError):
+    """No server answers at that address, or it is shutting down."""
+
+
+class DeadlineExceeded(RemoteError):
+    """The time given to the call is over."""
+
+
+class Cancelled(RemoteError):
+    """The call was cancelled, here or by the server."""
+
+
+class ServerDefect(RemoteError):
+    """A defect of the server or of the road to it."""
+
+
+class CertificateRefuted(ServerDefect):
+    """The server's own re-check of a certificate failed."""
+
+
+class ProtocolError(EllqError):
+    """The server's answer breaks the contract: wrong order, count, length or digest."""
+
+
+class SourceError(EllqError):
+    """The weights cannot be read on this side."""
+
+
+class OutputError(EllqError):
+    """The result cannot be written on this side."""
+
+
+class ReportError(EllqError):
+    """A report file is no report that this version can read."""
+
+
+class ServerExtraMissing(EllqError):
+    """No server was named, and the one to run in this process is not installed."""
+
+
+class ClaimRefuted(EllqError):
+    """A claim about a compressed file is false."""
+
+    tensor: str | None
+    """Name of the tensor the claim is about; None for a claim about the whole file."""
+    claim: str
+    """Which claim, as a path into the report, such as "certificate.frobenius"."""
+    claimed: object
+    """What the report says."""
+    found: object
+    """What the two files say."""
+
+    def __init__(self, claim: str, *, claimed: object, found: object, tensor: str | None = None) -> None:
+        where = "" if tensor is None else f"tensor {tensor!r}: "
+        super().__init__(f"{where}{claim} is claimed to be {claimed}, found {found}")
+        self.tensor = tensor
+        self.claim = claim
+        self.claimed = claimed
+        self.found = found
+
+
+REASONS: dict[str, type[RemoteError]] = {
+    "EMPTY_FRAME": ServerDefect,  # this client never sends such a stream: what the server saw was damaged on the way
+    "MISSING_OPTIONS": ServerDefect,
+    "REPEATED_OPTIONS": ServerDefect,
+    "INVALID_RULE": InvalidRule,
+    "INVALID_SCOPE": InvalidRule,
+    "INVALID_Q": InvalidRule,
+    "INVALID_P": InvalidRule,
+    "INVALID_ETA": InvalidRule,
+    "INVALID_GAMMA": InvalidRule,
+    "INVALID_BETA": InvalidRule,
+    "INVALID_EPSILON": InvalidRule,
+    "INVALID_RATIO": InvalidRule,
+    "INVALID_GROUP": InvalidRule,
+    "INVALID_GLOB": InvalidSelection,
+    "INVALID_OVERRIDE": InvalidSelection,
+    "INVALID_NEURON_AXIS": InvalidSelection,
+    "INVALID_ENUM": InvalidRequest,
+    "INVALID_SKETCH": InvalidSketch,
+    "SKETCH_REQUIRED": InvalidSketch,
+    "MALFORMED_WEIGHTS": MalformedWeights,
+    "TRUNCATED_STREAM": MalformedWeights,
+    "TRAILING_BYTES": MalformedWeights,
+    "NONFINITE_WEIGHT": NonfiniteWeight,
+    "HEADER_TOO_LARGE": TooLarge,
+    "TOO_MANY_TENSORS": TooLarge,
+    "TENSOR_TOO_LARGE": TooLarge,
+    "PAYLOAD_TOO_LARGE": TooLarge,
+    "BUSY": Busy,
+    "DRAINING": Unavailable,
+    "CERTIFICATE_REFUTED": CertificateRefuted,
+    "DEFECT": ServerDefect,
+}
+"""Which error each reason of the contract becomes."""
+
+STATUSES: dict[str, type[RemoteError]] = {
+    "OK": ServerDefect,  # an error that calls itself OK
+    "CANCELLED": Cancelled,
+    "UNKNOWN": ServerDefect,
+    "INVALID_ARGUMENT": InvalidRequest,
+    "DEADLINE_EXCEEDED": DeadlineExceeded,
+    "NOT_FOUND": Unsupported,
+    "ALREADY_EXISTS": ServerDefect,
+    "PERMISSION_DENIED": AccessDenied,
+    "UNAUTHENTICATED": AccessDenied,
+    "RESOURCE_EXHAUSTED": Busy,
+    "FAILED_PRECONDITION": InvalidRequest,
+    "ABORTED": Unavailable,
+    "OUT_OF_RANGE": InvalidRequest,
+    "UNIMPLEMENTED": Unsupported,
+    "INTERNAL": ServerDefect,
+    "UNAVAILABLE": Unavailable,
+    "DATA_LOSS": ServerDefect,
+}
+"""Which error each gRPC status becomes when no reason comes with it."""

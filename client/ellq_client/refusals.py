@@ -1,0 +1,67 @@
+"""From a gRPC error to one of ours."""
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from ellq_client.errors import REASONS, STATUSES, RemoteError
+
+ERROR_DOMAIN = "ellq.v1"
+
+
+def read_refusal(error: grpc.RpcError) -> RemoteError:
+    """Return the error of this package for a failed call; the reason decides, else the status.
+
+    The gRPC error is attached as `__cause__`, so that a plain `raise` keeps it.
+    """
+    call: grpc.Call = error  # type: ignore[assignment]  # every RpcError of a finished call is a Call as well
+    metadata = dict(call.trailing_metadata() or ())
+    details = _Details(metadata.get("grpc-status-details-bin"))
+    if details.retry_after_seconds is None:
+        details.retry_after_seconds = _seconds(metadata.get("retry-after"))
+    kind = REASONS.get(details.reason or "") or STATUSES[call.code().name]
+    refusal = kind(
+        call.details() or call.code().name,
+        reason=details.reason,
+        field=details.field,
+        retry_after_seconds=details.retry_after_seconds,
+    )
+    refusal.__cause__ = error
+    return refusal
+
+
+class _Details:
+    """What google.rpc.Status tells beyond the status code."""
+
+    def __init__(self, serialized: object) -> None:
+        self.reason: str | None = None
+        self.field: str | None = None
+        self.retry_after_seconds: float | None = None
+        if not isinstance(serialized, bytes):
+            return
+        try:
+            status = Status.FromString(serialized)
+        except DecodeError:
+            return  # a proxy's own trailer under the same name
+        for detail in status.details:
+            self._read(detail)
+
+    def _read(self, detail: Any) -> None:
+        info, bad, retry = ErrorInfo(), BadRequest(), RetryInfo()
+        if detail.Unpack(info):
+            if info.domain == ERROR_DOMAIN:
+                self.reason = info.reason
+        elif detail.Unpack(bad):
+            self.field = bad.field_violations[0].field if bad.field_violations else None
+        elif detail.Unpack(retry):
+            self.retry_after_seconds = retry.retry_delay.seconds + retry.retry_delay.nanos * 1e-9
+
+
+def _seconds(header: object) -> float | None:
+    """Return the delay of an HTTP `retry-after` in seconds; None when absent or written as a date."""
+    try:
+        return max(0.0, float(header)) if isinstance(header, str) else None
+    except ValueError:
+        return None

@@ -1,0 +1,118 @@
+"""What a finished call is worth."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from ellq_client.answers import Answer
+from ellq_client.mirror import mirror
+from ellq_client.requests import Request
+from ellq_client.rules import Rule, rule_from_proto
+from ellq_client.sources import Source
+from ellq_client.values import IndexOrders, ReportWarning, Summary, TensorReport
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """The safetensors stream that was sent."""
+
+    name: str
+    """File name, or "arrays"."""
+    size_bytes: int
+    header_sha256: str
+    """Digest of the header, its eight length bytes included: names, shapes and dtypes, but no weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """What was measured, tensor by tensor and altogether."""
+
+    request: Request
+    """What was asked."""
+    source: SourceFile
+    """What it was asked about."""
+    request_id: str
+    """Names the call in the server's logs."""
+    version: str
+    """Version of the server."""
+    header_bytes: int
+    payload_bytes: int
+    indices: IndexOrders
+    rule: Rule | None
+    tensors: tuple[TensorReport, ...] = field(repr=False)
+    """Every tensor of the source, in offset order."""
+    summary: Summary = field(repr=False)
+
+    @property
+    def warnings(self) -> tuple[ReportWarning, ...]:
+        """Things to know that are no errors."""
+        return self.summary.warnings
+
+    @cached_property
+    def _by_name(self) -> dict[str, TensorReport]:
+        return {tensor.name: tensor for tensor in self.tensors}
+
+    def __getitem__(self, name: str) -> TensorReport:
+        """Return the report of a tensor by its name."""
+        return self._by_name[name]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self._facts())})"
+
+    def _facts(self) -> list[str]:
+        summary = self.summary
+        facts = [f"{summary.compressible_tensors} of {summary.tensors} tensors", f"{summary.weights} weights"]
+        if summary.global_ is not None:
+            facts.append(f"sparsity_index={summary.global_.sparsity_index:.4g}, pq_index={summary.global_.pq_index:.4g}")
+        if summary.kept is not None and summary.weights:
+            facts.append(f"kept={summary.kept / summary.weights:.1%}")
+        if summary.frobenius_ratio is not None:
+            facts.append(f"frobenius_ratio<={summary.frobenius_ratio:.4g}")
+        if summary.warnings:
+            facts.append(f"{len(summary.warnings)} warnings")
+        return facts
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Compression(Analysis):
+    """What was measured, cut and certified, and where the weights are."""
+
+    output: Path | None
+    """The file that was written; None when the weights came back in memory."""
+    weights: Mapping[str, Any] | None
+    """The compressed arrays by name, of the kind that was sent (numpy for a file); None when a file was written."""
+
+    def _facts(self) -> list[str]:
+        return [*super()._facts(), *([] if self.output is None else [f"output={str(self.output)!r}"])]
+
+
+def analysis_of(answer: Answer, request: Request, source: Source) -> Analysis:
+    """Return the value of a finished answer to Analyze."""
+    return Analysis(**_told(answer, request, source))
+
+
+def compression_of(
+    answer: Answer, request: Request, source: Source, *, output: Path | None, weights: Mapping[str, Any] | None
+) -> Compression:
+    """Return the value of a finished answer to Compress."""
+    return Compression(**_told(answer, request, source), output=output, weights=weights)
+
+
+def _told(answer: Answer, request: Request, source: Source) -> dict[str, Any]:
+    manifest = answer.manifest
+    header = source.head(manifest.header_bytes)
+    return {
+        "request": request,
+        "source": SourceFile(source.name, source.size_bytes, sha256(header).hexdigest()),
+        "request_id": manifest.request_id,
+        "version": manifest.version,
+        "header_bytes": manifest.header_bytes,
+        "payload_bytes": manifest.payload_bytes,
+        "indices": mirror(IndexOrders, manifest.indices),
+        "rule": rule_from_proto(manifest.rule) if manifest.HasField("rule") else None,
+        "tensors": tuple(answer.reports),
+        "summary": mirror(Summary, answer.summary),
+    }

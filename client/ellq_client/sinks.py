@@ -1,0 +1,151 @@
+"""Where compressed weights go. Nothing appears at its place before all of it has arrived and proved whole."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from ellq_client.arrays import array_like, numpy_array, numpy_dtype
+from ellq_client.errors import OutputError
+from ellq_client.sources import ArraySource, FileSource, Source
+from ellq_client.values import TensorPlan
+
+
+class Sink(Protocol):
+    """Takes the bytes of one safetensors file, perhaps more than once."""
+
+    def restart(self, plans: Sequence[TensorPlan]) -> None:
+        """Forget everything and take a file with these tensors."""
+        ...
+
+    def write(self, data: memoryview, *, tensor: int | None) -> None:
+        """Take the next bytes of a tensor, by its position; None: of the header."""
+        ...
+
+    def commit(self) -> None:
+        """Put the finished file in its place."""
+        ...
+
+    def discard(self) -> None:
+        """Leave nothing behind; harmless after commit."""
+        ...
+
+
+class FileSink:
+    """A file that is written beside its place under another name, and renamed when it is whole and on the disk."""
+
+    def __init__(self, path: Path, *, source: Source) -> None:
+        if path.is_dir():
+            raise OutputError(f"{path} is a directory; name a file in it (directories are not supported yet)")
+        if isinstance(source, FileSource) and path.exists() and path.samefile(source.path):
+            raise OutputError(f"{path} is the source itself; name another file")
+        self.path = path
+        self._partial = PartialFile(path)
+
+    def restart(self, plans: Sequence[TensorPlan]) -> None:
+        """Empty the file."""
+        self._partial.restart()
+
+    def write(self, data: memoryview, *, tensor: int | None) -> None:
+        """Append to the file."""
+        self._partial.write(data)
+
+    def commit(self) -> None:
+        """Flush to the disk and rename over whatever was there."""
+        self._partial.commit()
+
+    def discard(self) -> None:
+        """Remove the unfinished file."""
+        self._partial.discard()
+
+
+class PartialFile:
+    """A file on its way to its place. Errors: OutputError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+        self._file: BinaryIO | None = None
+
+    def restart(self) -> None:
+        """Create the file, or empty it."""
+        with self._reported():
+            if self._file is None:
+                self._file = self._partial.open("xb")
+            self._file.seek(0)
+            self._file.truncate()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append bytes."""
+        assert self._file is not None, "restart() comes first"
+        with self._reported():
+            self._file.write(data)
+
+    def commit(self) -> None:
+        """Flush to the disk, rename, and flush the name too."""
+        assert self._file is not None, "restart() comes first"
+        with self._reported():
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            os.replace(self._partial, self._path)
+            directory = os.open(self._path.parent, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+
+    def discard(self) -> None:
+        """Close and remove what is there; harmless after commit."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._partial.unlink(missing_ok=True)
+            self._file = None
+
+    @contextlib.contextmanager
+    def _reported(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
+
+
+class ArraySink:
+    """Arrays in memory: of the same kind as the source's, numpy for a file."""
+
+    def __init__(self, source: Source) -> None:
+        self._originals = source.arrays if isinstance(source, ArraySource) else {}
+        self._plans: Sequence[TensorPlan] = ()
+        self._buffers: list[bytearray] = []
+
+    def restart(self, plans: Sequence[TensorPlan]) -> None:
+        """Make room. Errors: OutputError, now rather than after the last byte, for a dtype that numpy does not know."""
+        for plan in plans:
+            if plan.name not in self._originals:
+                numpy_dtype(plan.dtype, name=plan.name)
+        self._plans = plans
+        self._buffers = [bytearray() for _ in plans]
+
+    def write(self, data: memoryview, *, tensor: int | None) -> None:
+        """Collect a tensor's bytes; the header is of no use here."""
+        if tensor is not None:
+            self._buffers[tensor] += data
+
+    def commit(self) -> None:
+        """Nothing to put anywhere."""
+
+    def discard(self) -> None:
+        """Let go of the memory."""
+        self._buffers = []
+
+    def arrays(self) -> dict[str, Any]:
+        """Return the arrays by name."""
+        return {
+            plan.name: array_like(self._originals[plan.name], buffer)
+            if plan.name in self._originals
+            else numpy_array(buffer, dtype=plan.dtype, shape=plan.shape, name=plan.name)
+            for plan, buffer in zip(self._plans, self._buffers, strict=True)
+        }

@@ -1,0 +1,57 @@
+"""Checks the totals and the warnings of a report."""
+
+from collections.abc import Sequence
+
+from ellq_client.errors import ClaimRefuted
+from ellq_client.report import Report
+from ellq_client.values import ReportWarning
+from ellq_client.verifying.claims import Claims
+from ellq_client.verifying.expectations import matches
+from ellq_client.verifying.tensors import CutTensor, check_indices
+from ellq_math.certificates import certify_pool
+from ellq_math.pooling import pool
+from ellq_math.values import RowStatistics
+
+
+def check_summary(report: Report, layers: Sequence[RowStatistics], cuts: Sequence[CutTensor]) -> None:
+    """Check what the report adds up; `layers` and `cuts` are of its compressible tensors. Errors: ClaimRefuted."""
+    claims, summary = Claims(), report.summary
+    claims.equal("summary.tensors", summary.tensors, len(report.tensors))
+    claims.equal("summary.compressible_tensors", summary.compressible_tensors, len(layers))
+    claims.equal("summary.weights", summary.weights, sum(layer.fan_in for layer in layers))
+    claims.equal("summary.zeros_before", summary.zeros_before, sum(int(layer.zeros[0]) for layer in layers))
+    for warning in report.summary.warnings:
+        _check_warning(warning, report)
+    if summary.network is None or summary.network.absence is None:
+        raise ClaimRefuted("summary.network", claimed="a certificate", found="no topology to certify")
+    if not layers:
+        return
+    if summary.global_ is None:
+        raise ClaimRefuted("summary.global", claimed="absent", found="measured tensors")
+    ignore_zeros = report.request.ignore_zeros
+    check_indices(claims, "summary.global", summary.global_, pool(list(layers)), report.indices, ignore_zeros=ignore_zeros)
+    claims.equal("summary.zeros_after", summary.zeros_after, sum(cut.zeros for cut in cuts))
+    claims.equal("summary.kept", summary.kept, sum(cut.kept for cut in cuts))
+    found = certify_pool([cut.cut_norm for cut in cuts], [cut.whole_norm for cut in cuts])
+    claims.covers("summary.frobenius", _present(summary.frobenius, "frobenius"), found.frobenius)
+    claims.covers("summary.frobenius_ratio", _present(summary.frobenius_ratio, "frobenius_ratio"), found.frobenius_ratio)
+
+
+def _check_warning(warning: ReportWarning, report: Report) -> None:
+    """Check that a warning is true. One about a name too long to be quoted whole says nothing that could be checked."""
+    if warning.code == "glob_without_match":
+        true = not any(matches(warning.subject, tensor.name) for tensor in report.tensors)
+    elif warning.code == "nonfinite_passed_through":
+        true = any(tensor.reason == "nonfinite" for tensor in report.tensors)
+    elif warning.code == "nothing_compressible":
+        true = not report.summary.compressible_tensors
+    else:
+        true = False
+    if not true:
+        raise ClaimRefuted(f"warning {warning.code}", claimed=warning.text, found="not so")
+
+
+def _present(value: float | None, name: str) -> float:
+    if value is None:
+        raise ClaimRefuted(f"summary.{name}", claimed="absent", found="a rule applies")
+    return value

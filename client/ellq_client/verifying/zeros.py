@@ -1,0 +1,35 @@
+"""The one thing that must hold with or without a report: nothing but zeros in place of weights."""
+
+import numpy as np
+
+from ellq_client.checkpoint import Checkpoint, StoredTensor
+from ellq_client.errors import ClaimRefuted
+from ellq_math.dtypes import WEIGHT_DTYPES
+
+
+def compare_zeros(tensor: StoredTensor, before: Checkpoint, after: Checkpoint) -> int:
+    """Return how many weights of a tensor became zero. Errors: ClaimRefuted when anything else became of one.
+
+    Weights that were zero do not count, whatever became of their sign.
+    """
+    compressible = tensor.dtype in WEIGHT_DTYPES and len(tensor.shape) >= 2
+    cut = place = 0
+    pieces = zip(before.pieces(tensor.begin, tensor.end), after.pieces(tensor.begin, tensor.end), strict=True)
+    for old, new in pieces:
+        if old == new:
+            place += len(old)
+            continue
+        if not compressible:
+            raise ClaimRefuted("bytes", claimed="untouched", found="changed", tensor=tensor.name)
+        dtype = WEIGHT_DTYPES[tensor.dtype]
+        was, now = np.frombuffer(old, dtype.bits), np.frombuffer(new, dtype.bits)
+        changed = was != now
+        wrong = changed & (now != 0)
+        if wrong.any():
+            where = place // dtype.itemsize + int(wrong.argmax())
+            claim = f"weight {where} in stored order"
+            raise ClaimRefuted(claim, claimed="that of the original, or +0.0", found="another one", tensor=tensor.name)
+        magnitude_bits = was & dtype.bits(np.iinfo(dtype.bits).max >> 1)
+        cut += int((changed & (magnitude_bits != 0)).sum())
+        place += len(old)
+    return cut
