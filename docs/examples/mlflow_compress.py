@@ -14,28 +14,26 @@ import mlflow
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
-from ellq_client import Client, SparsityIndex
+from ellq_client import Client, Compression, SparsityIndex
 from ellq_client.report import write_report
 
 
 def main() -> None:
+    """Fetch, compress, register."""
     arguments = read_arguments()
     mlflow.set_tracking_uri(arguments.registry)
     registry = MlflowClient()
-    version = resolve(registry, arguments.model)
-    with tempfile.TemporaryDirectory() as scratch:
-        source = Path(
-            mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}", dst_path=f"{scratch}/source")
-        )
-        output = Path(scratch) / "compressed"
-        shutil.copytree(source, output, ignore=shutil.ignore_patterns("*.safetensors"))
-        with Client(arguments.server) as client:
-            for weights in sorted(source.rglob("*.safetensors")):
-                relative = weights.relative_to(source)
-                compression = client.compress(weights, output / relative, rule=SparsityIndex(q=arguments.q)).result()
-                write_report(compression, output / relative.with_suffix(".ellq.json"))
-                print(compression)
-        print(register(registry, version, output, compression))
+    origin = resolve(registry, arguments.model)
+    with tempfile.TemporaryDirectory() as scratch, Client(arguments.server) as client:
+        uri = f"models:/{origin.name}/{origin.version}"
+        source = Path(mlflow.artifacts.download_artifacts(uri, dst_path=f"{scratch}/source"))
+        (weights,) = source.rglob("*.safetensors")
+        output = Path(shutil.copytree(source, f"{scratch}/model", ignore=shutil.ignore_patterns(weights.name)))
+        target = output / weights.relative_to(source)
+        compression = client.compress(weights, target, rule=SparsityIndex(q=arguments.q)).result()
+        write_report(compression, target.with_suffix(".ellq.json"))
+        new = register(registry, origin, output, compression)
+    print(f"{compression}\n{new.name} version {new.version}, compressed from version {origin.version}")
 
 
 def resolve(registry: MlflowClient, uri: str) -> ModelVersion:
@@ -46,24 +44,22 @@ def resolve(registry: MlflowClient, uri: str) -> ModelVersion:
     return registry.get_model_version(*name.rsplit("/", 1))
 
 
-def register(registry: MlflowClient, origin: ModelVersion, folder: Path, compression: Compression) -> str:
+def register(registry: MlflowClient, origin: ModelVersion, folder: Path, compression: Compression) -> ModelVersion:
     """Log the folder as artifacts of a run and make it a new version of the same model."""
-    with mlflow.start_run(run_name=f"ellq {origin.name} v{origin.version}") as run:
+    summary = compression.summary
+    with mlflow.start_run(run_name=f"ellq {origin.name} {origin.version}") as run:
         mlflow.log_artifacts(str(folder), "model")
-        summary = compression.summary
-        mlflow.log_metric("ellq.kept", summary.kept)
-        mlflow.log_metric("ellq.frobenius_ratio", summary.frobenius_ratio)
-        uri = f"{run.info.artifact_uri}/model"
+        mlflow.log_metrics({"ellq.kept_weights": summary.kept or 0, "ellq.frobenius_ratio": summary.frobenius_ratio or 0.0})
         tags = {
             "ellq.source_version": origin.version,
             "ellq.source_run": origin.run_id or "",
             "ellq.version": compression.version,
         }
-        new = registry.create_model_version(origin.name, uri, run.info.run_id, tags=tags)
-    return f"{new.name} version {new.version}, compressed from version {origin.version}"
+        return registry.create_model_version(origin.name, f"{run.info.artifact_uri}/model", run.info.run_id, tags=tags)
 
 
 def read_arguments() -> argparse.Namespace:
+    """Return what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="models:/NAME/VERSION or models:/NAME@ALIAS")
     parser.add_argument("--registry", required=True, help="address of the MLflow server")

@@ -262,5 +262,3 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr("ellq_client.client.time.sleep", waits.append)
     monkeypatch.setattr("ellq_client.aio.sleep", note)
     return waits
-
-

@@ -208,9 +208,7 @@ async def test_a_wait_beyond_the_deadline_is_not_begun(client, fake, refusal, ch
     assert no_waiting == []
 
 
-async def test_a_repeated_call_that_tells_something_else_is_found_out(
-    client, fake, refusal, checkpoint, tmp_path, no_waiting
-):
+async def test_a_repeated_call_that_tells_something_else_is_found_out(client, fake, refusal, checkpoint, tmp_path, no_waiting):
     fake.refusals = [refusal(grpc.StatusCode.UNAVAILABLE, "gone", "DRAINING", after_frames=6)]
 
     def differ(frames):
@@ -240,7 +238,9 @@ async def test_a_refused_request_is_not_repeated(client, fake, refusal, checkpoi
 
 async def test_global_scope_beyond_one_pass_takes_as_many_as_it_needs(client, fake, checkpoint, tmp_path):
     fake.sketch_passes = 3
-    reports, _ = await client.compress(checkpoint, tmp_path / "small.safetensors", rule=Fraction(pruned_ratio=0.5, scope="global"))
+    reports, _ = await client.compress(
+        checkpoint, tmp_path / "small.safetensors", rule=Fraction(pruned_ratio=0.5, scope="global")
+    )
     assert len(reports) == 3
     refused, *passes, compress = fake.requests
     assert not refused.HasField("sketch")

@@ -154,6 +154,21 @@ def test_budgets_of_long_rows(kernels: Kernels, dtype: str, fan_in: int) -> None
     assert ((cut.kept > 0) & (cut.kept < fan_in)).all()
 
 
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("fan_in", [4, 400])
+def test_a_budget_is_spent_to_its_last_unit(kernels: Kernels, fan_in: int, together: bool) -> None:
+    """Powers of two have exact units: the budget of the smaller half fits it, and one unit less spares a weight."""
+    half = fan_in // 2
+    matrix = Matrix("F32", np.tile(np.repeat(np.array([0.25, 1.0], np.float32), half), (2, 1)).view(np.uint32))
+    rows = matrix.magnitudes.reshape(1, -1) if together else matrix.magnitudes
+    fixed = tuple(fixed_point(row, 1) for row in rows)
+    weights = matrix.load(kernels)
+    large = (rows == 1.0).sum(axis=1)
+    budgets = kernels.unit_totals(weights, fixed) // 5  # the smaller half: 1 unit in 4 + 1
+    assert kernels.keep_within(weights, budgets, fixed).kept[:, 0].tolist() == large.tolist()
+    assert kernels.keep_within(weights, budgets - 1, fixed).kept[:, 0].tolist() == (large + 1).tolist()
+
+
 def test_a_zero_matrix_is_cut_whole_for_nothing(kernels: Kernels) -> None:
     matrix = Matrix("F32", np.zeros((2, 50), np.uint32))
     fixed = tuple(fixed_point(row, 1) for row in matrix.magnitudes)

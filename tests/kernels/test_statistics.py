@@ -71,6 +71,14 @@ def test_f64_extremes_neither_overflow_nor_vanish(kernels: Kernels, extreme: flo
     assert (found.sums > 0).all()
 
 
+def test_doubles_that_stay_subnormal_after_scaling_are_raised_right(kernels: Kernels) -> None:
+    """At q = 0.05 a million of them, each 2^-53.7, show beside a weight of 1/2."""
+    row = np.full((1, 1 << 20), 5e-324)
+    row[0, 0] = 0.5
+    found = kernels.measure(Matrix("F64", row.view(np.uint64)).load(kernels), (0.05,))
+    assert_same(found, measuring.measure(row, (0.05,), scale=True))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_zero_rows(kernels: Kernels, dtype: str) -> None:
     bits = np.zeros((2, 5), Matrix(dtype, bell_curve(dtype, 1, 1).bits).bits.dtype)

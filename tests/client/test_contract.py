@@ -1,0 +1,128 @@
+"""A server that breaks the contract is found out, and nothing of its answer is left."""
+
+import pytest
+from ellq.v1 import compression_pb2 as pb
+from ellq_client import Client, Fraction, ProtocolError
+
+# The frames of a good answer to `checkpoint`: manifest, three plans, header, two reports, their neurons (none: both pass
+# through), their data, one report, its neurons in three frames, its data, summary.
+MANIFEST, FIRST_PLAN, HEADER, REPORTS, DATA, LAST_REPORT, NEURONS, LAST_DATA, SUMMARY = 0, 1, 4, 5, 6, 7, 8, 11, 12
+KINDS = "manifest plans plans plans data reports data reports neurons neurons neurons data summary".split()
+
+
+def drop(place):
+    return lambda frames: frames[:place] + frames[place + 1 :]
+
+
+def twice(place):
+    return lambda frames: frames[: place + 1] + frames[place:]
+
+
+def swap(one, other):
+    def damage(frames):
+        frames[one], frames[other] = frames[other], frames[one]
+        return frames
+
+    return damage
+
+
+def change(place, **changes):
+    """Set fields by path; `report__name` is frames[place].reports.reports[0].name."""
+
+    def damage(frames):
+        frame = frames[place]
+        for path, value in changes.items():
+            *parents, name = path.split("__")
+            message = getattr(frame, frame.WhichOneof("frame"))
+            for parent in parents:
+                message = getattr(message, parent)
+                message = message[0] if hasattr(message, "append") else message
+            setattr(message, name, value)
+        return frames
+
+    return damage
+
+
+def data(place, edit):
+    def damage(frames):
+        frames[place].data = edit(frames[place].data)
+        return frames
+
+    return damage
+
+
+def insert(place, **frame):
+    return lambda frames: [*frames[:place], pb.CompressResponse(**frame), *frames[place:]]
+
+
+BREACHES = {
+    "nothing at all": lambda frames: [],
+    "no manifest": drop(MANIFEST),
+    "two manifests": twice(MANIFEST),
+    "a manifest of other bytes": change(MANIFEST, payload_bytes=1),
+    "more tensors in the manifest": change(MANIFEST, tensors=4),
+    "fewer tensors in the manifest": change(MANIFEST, tensors=2),
+    "a plan missing": drop(FIRST_PLAN),
+    "plans out of order": swap(FIRST_PLAN, FIRST_PLAN + 1),
+    "one plan too many": twice(FIRST_PLAN),
+    "no header": drop(HEADER),
+    "half a header": data(HEADER, lambda header: header[: len(header) // 2]),
+    "another header": data(HEADER, lambda header: header.replace(b"steps", b"stops")),
+    "a header too long": data(HEADER, lambda header: header + b" "),
+    "bytes before plans": swap(HEADER, FIRST_PLAN),
+    "a report missing": drop(REPORTS),
+    "reports twice": twice(REPORTS),
+    "reports out of order": swap(REPORTS, LAST_REPORT),
+    "a report under another name": change(REPORTS, reports__name="other"),
+    "a report without payload": lambda frames: frames[REPORTS].reports.reports[0].ClearField("payload") or frames,
+    "a measurement missing": lambda frames: frames[LAST_REPORT].reports.reports[0].ClearField("measurement") or frames,
+    "a measurement too many": lambda frames: frames[REPORTS].reports.reports[0].measurement.SetInParent() or frames,
+    "data missing": drop(DATA),
+    "data twice": twice(DATA),
+    "data too short": data(DATA, lambda payload: payload[:-1]),
+    "data too long": data(DATA, lambda payload: payload + b"\0"),
+    "one bit of the data": data(LAST_DATA, lambda payload: bytes([payload[0] ^ 1]) + payload[1:]),
+    "another digest": change(REPORTS, reports__payload__sha256=bytes(32)),
+    "another length": change(REPORTS, reports__payload__length_bytes=3),
+    "neurons missing": drop(NEURONS),
+    "neurons twice": twice(NEURONS),
+    "neurons out of order": swap(NEURONS, NEURONS + 1),
+    "neurons of another tensor": change(NEURONS, tensor=1),
+    "neurons after the data": swap(NEURONS + 2, LAST_DATA),
+    "neurons without counts": lambda frames: frames[NEURONS].neurons.ClearField("kept") or frames,
+    "no neurons in a frame": insert(NEURONS, neurons=pb.NeuronReports(tensor=2)),
+    "an unknown frame": insert(REPORTS),
+    "no summary": drop(SUMMARY),
+    "two summaries": twice(SUMMARY),
+    "a summary too early": swap(LAST_DATA, SUMMARY),
+    "a summary of other tensors": change(SUMMARY, tensors=2),
+}
+
+
+def test_the_frames_are_those_the_breaches_speak_of(fake, checkpoint):
+    seen = []
+    fake.damage = lambda frames: seen.extend(frame.WhichOneof("frame") for frame in frames) or frames
+    with Client(fake.address) as client:
+        client.compress(checkpoint, rule=Fraction(pruned_ratio=0.5), neurons=True).result()
+    assert seen == KINDS
+
+
+@pytest.mark.parametrize("breach", BREACHES)
+def test_a_breach_is_found_out(fake, checkpoint, tmp_path, breach):
+    fake.damage = BREACHES[breach]
+    output = tmp_path / "small.safetensors"
+    output.write_text("older")
+    with Client(fake.address) as client, pytest.raises(ProtocolError):
+        client.compress(checkpoint, output, rule=Fraction(pruned_ratio=0.5), neurons=True).result()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors", "small.safetensors"]
+    assert output.read_text() == "older"
+
+
+def test_bytes_have_no_place_in_an_analysis(fake, checkpoint):
+    def damage(frames):
+        frames[-2].reports.reports[0].payload.length_bytes = 0
+        return frames
+
+    fake.damage = damage
+    with Client(fake.address) as client, pytest.raises(ProtocolError, match="payload"):
+        client.analyze(checkpoint).result()
