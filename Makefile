@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MODEL := $(VENV)/.model
 
-.PHONY: install demo test check proto test-registry clean
+.PHONY: install demo test check proto vectors test-registry clean
 
 install: $(STAMP)
 
@@ -35,6 +35,10 @@ check: $(STAMP)
 proto: $(STAMP)
 	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=proto --pyi_out=proto --grpc_python_out=proto \
 		proto/ellq/v1/compression.proto
+
+# Rewrites the golden answers from what the service says now: look at the difference.
+vectors: $(STAMP)
+	$(BIN)/python -m tests.contract.vectors
 
 # MLflow is large, so its end-to-end test has an environment of its own and stays out of `make test`.
 test-registry: $(MODEL)

@@ -5,7 +5,7 @@ torch is never imported here: it is looked up among the modules that the caller 
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,25 +13,26 @@ import numpy as np
 from ellq_client.errors import OutputError, SourceError
 
 SAFETENSORS_DTYPES = {
+    "uint64": "U64",
+    "int64": "I64",
     "float64": "F64",
+    "complex64": "C64",
     "float32": "F32",
-    "float16": "F16",
+    "uint32": "U32",
+    "int32": "I32",
     "bfloat16": "BF16",
+    "float16": "F16",
+    "uint16": "U16",
+    "int16": "I16",
     "float8_e4m3fn": "F8_E4M3",
     "float8_e5m2": "F8_E5M2",
-    "complex64": "C64",
-    "int64": "I64",
-    "int32": "I32",
-    "int16": "I16",
     "int8": "I8",
-    "uint64": "U64",
-    "uint32": "U32",
-    "uint16": "U16",
     "uint8": "U8",
     "bool": "BOOL",
 }
-"""dtype names of numpy (with ml_dtypes) and torch, which agree, to those of safetensors."""
+"""dtype names of numpy (with ml_dtypes) and torch, which agree, to those of safetensors; in the order of its files."""
 
+_FILE_ORDER = {dtype: place for place, dtype in enumerate(SAFETENSORS_DTYPES.values())}
 _HEADER_ALIGNMENT = 8
 
 
@@ -45,13 +46,14 @@ def dtype_name(array: Any, *, name: str) -> str:
     return SAFETENSORS_DTYPES[word]
 
 
-def sorted_for_file(arrays: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the arrays in file order: widest dtype first, then by name, so that every tensor is aligned."""
+def sorted_for_file(arrays: Mapping[Any, Any]) -> list[tuple[str, Any]]:
+    """Return the arrays in the order of the safetensors library: widest dtype first, then by name, so that all are aligned."""
+    ranked: list[tuple[int, str]] = []
     for name, array in arrays.items():
         if not isinstance(name, str):
             raise SourceError(f"tensor names are text, got {name!r}")
-        dtype_name(array, name=name)
-    yield from sorted(arrays.items(), key=lambda item: (-_itemsize(item[1]), item[0]))
+        ranked.append((_FILE_ORDER[dtype_name(array, name=name)], name))
+    return [(name, arrays[name]) for _, name in sorted(ranked)]
 
 
 def safetensors_header(arrays: Mapping[str, Any]) -> bytes:
@@ -110,7 +112,3 @@ def numpy_dtype(dtype: str, *, name: str) -> Any:
 def _is_torch(array: Any) -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(array, torch.Tensor)
-
-
-def _itemsize(array: Any) -> int:
-    return int(array.dtype.itemsize)

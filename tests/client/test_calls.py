@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from pathlib import Path
 
 import grpc
 import numpy as np
@@ -360,4 +359,3 @@ def test_a_header_is_what_the_safetensors_library_would_write(checkpoint, weight
     length = int.from_bytes(written[:8], "little")
     assert json.loads(written[8 : 8 + length]).keys() == weights.keys()
     assert written[8 + length :] == checkpoint.read_bytes()[-len(written[8 + length :]) :]
-    assert isinstance(checkpoint, Path)

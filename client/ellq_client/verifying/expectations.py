@@ -4,6 +4,7 @@ import fnmatch
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ellq_client.checkpoint import StoredTensor
 from ellq_client.errors import ReportError
@@ -29,13 +30,15 @@ class Expectation:
 
 
 def expect_tensor(tensor: StoredTensor, request: Request) -> Expectation:
-    """Return what the request must do to a tensor."""
+    """Return what the request must do to a tensor. Errors: ReportError for axes that no server takes."""
     overrides = [override for override in request.overrides if matches(override.glob, tensor.name)]
     reason = _reason(tensor, request, overrides)
     if reason is not None:
         return Expectation(reason)
     treatment = _treatment(overrides)
     axis = next((override.neuron_axis for override in reversed(overrides) if override.neuron_axis), (0,))
+    if not _fits(axis, dimensions=len(tensor.shape)):
+        raise ReportError(f"report.request: neuron_axis {list(axis)} does not fit tensor {tensor.name!r}")
     return Expectation(None, axis, None if treatment is None else treatment.rule)
 
 
@@ -83,6 +86,11 @@ def _reason(tensor: StoredTensor, request: Request, overrides: Sequence[Override
         return "skipped"
     included = any(matches(glob, tensor.name) for glob in request.include)
     return "name" if not included and any(matches(glob, tensor.name) for glob in TABLE_NAMES) else None
+
+
+def _fits(axis: tuple[int, ...], *, dimensions: int) -> bool:
+    ascending = all(before < after for before, after in pairwise(axis))
+    return ascending and 0 <= axis[0] and axis[-1] < dimensions and len(axis) < dimensions
 
 
 def _treatment(overrides: Sequence[Override]) -> Override | None:

@@ -1,0 +1,93 @@
+"""The server in this process: real calls, nothing left behind."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from ellq_client import AsyncClient, Client, InvalidRule, MalformedWeights, NonfiniteWeight, ServerExtraMissing, SparsityIndex, Tail
+from safetensors.numpy import load_file
+
+
+@pytest.fixture(scope="module")
+def client():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("ELLQ_SERVER", raising=False)
+        with Client() as client:
+            yield client
+
+
+@pytest.fixture
+def heavy():
+    random = np.random.default_rng(2)
+    return {"w.weight": random.standard_cauchy((40, 30)), "w.bias": np.ones(40), "embed.weight": random.normal(size=(4, 4))}
+
+
+def test_a_checkpoint_end_to_end(client, tmp_path, checkpoint):
+    output = tmp_path / "small.safetensors"
+    compression = client.compress(checkpoint, output, rule=Tail(epsilon=0.2, p=2)).result()
+    before, after = load_file(checkpoint), load_file(output)
+    cut = (after["layer.weight"] == 0) & (before["layer.weight"] != 0)
+    assert cut.sum() == compression["layer.weight"].allocation.zeros > 0
+    np.testing.assert_array_equal(after["layer.weight"][~cut], before["layer.weight"][~cut])
+    for old, new in zip(before["layer.weight"], after["layer.weight"], strict=True):
+        assert np.linalg.norm(old - new) <= 0.2 * np.linalg.norm(old)
+
+
+def test_arrays_end_to_end(client, heavy):
+    weights = {**heavy, "t.weight": torch.randn(8, 8, generator=torch.Generator().manual_seed(1)).to(torch.bfloat16)}
+    first, second = (client.compress(weights, rule=SparsityIndex(q=0.5), include=["embed*"]).result() for _ in range(2))
+    assert first.tensors == second.tensors
+    assert isinstance(first.weights["t.weight"], torch.Tensor)
+    assert first["embed.weight"].treatment == "compress"
+    np.testing.assert_array_equal(first.weights["w.weight"], second.weights["w.weight"])
+
+
+def test_refusals_of_the_real_server(client, heavy, tmp_path):
+    with pytest.raises(InvalidRule, match="q"):
+        client.analyze(heavy, rule=SparsityIndex(q=0.01)).result()
+    heavy["w.weight"][3, 4] = np.nan
+    with pytest.raises(NonfiniteWeight, match=r"'w\.weight'.*\[3, 4\]"):
+        client.analyze(heavy).result()
+    passed = client.analyze(heavy, nonfinite="pass_through").result()
+    assert passed["w.weight"].reason == "nonfinite"
+    assert {warning.code for warning in passed.warnings} >= {"nonfinite_passed_through"}
+    torn = tmp_path / "torn.safetensors"
+    torn.write_bytes(b"\x10\0\0\0\0\0\0\0{}")
+    with pytest.raises(MalformedWeights):
+        client.analyze(torn).result()
+
+
+async def test_the_asynchronous_client_has_one_too(heavy, monkeypatch):
+    monkeypatch.delenv("ELLQ_SERVER", raising=False)
+    async with AsyncClient() as client:
+        assert (await client.analyze(heavy).result())["w.weight"].measurement.weights == 1200
+
+
+def test_nothing_is_left_behind(heavy, monkeypatch, tmp_path):
+    monkeypatch.delenv("ELLQ_SERVER", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with Client() as client:
+        assert list(tmp_path.iterdir()) == [], "nothing is started before the first call"
+        client.analyze(heavy).result()
+        (directory,) = tmp_path.iterdir()
+        assert directory.stat().st_mode & 0o077 == 0, "for this user alone"
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(RuntimeError, match="closed"):
+        client.analyze(heavy).result()
+
+
+@pytest.mark.parametrize("missing", ["ellq_server", "ellq_server.embedded"])
+def test_without_the_server_extra_the_error_says_what_to_install(heavy, monkeypatch, missing):
+    monkeypatch.delenv("ELLQ_SERVER", raising=False)
+    monkeypatch.setitem(sys.modules, missing, None)
+    if missing == "ellq_server":
+        monkeypatch.delitem(sys.modules, "ellq_server.embedded", raising=False)
+    with Client() as client, pytest.raises(ServerExtraMissing, match=r"pip install 'ellq\[server\]'"):
+        client.analyze(heavy).result()
+
+
+def test_the_environment_is_obeyed(fake, monkeypatch):
+    monkeypatch.setenv("ELLQ_SERVER", fake.address)
+    with Client() as client:
+        assert client.capabilities().version == "fake"
