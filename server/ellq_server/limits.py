@@ -11,8 +11,8 @@ from ellq_server.settings import Settings
 TENSORS_AT_HAND = 3
 """Copies of the largest tensor that a call can hold: as read, as selection scratch, as written."""
 
-CALL_BYTES = 64 << 20
-"""What a call needs beside its tensors: frames in flight, kernel scratch, reports."""
+CALL_BYTES = 128 << 20
+"""What a call needs beside its tensors: frames in flight on both sides of gRPC, kernel scratch, reports. Measured: about 100 MiB."""
 
 DISTRIBUTION_BYTES_A_WEIGHT = 40
 """Distribution works on float64 copies: scaled, magnitudes, sorted, and two of passing use."""

@@ -11,14 +11,15 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from ellq.v1 import compression_pb2 as pb
-from ellq.v1 import compression_pb2_grpc
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from safetensors.numpy import save_file
+
+from ellq.v1 import compression_pb2 as pb
+from ellq.v1 import compression_pb2_grpc
 
 INDICES = pb.IndexOptions(q=0.5, pq_p=0.5, pq_q=1.0)
 

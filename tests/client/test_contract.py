@@ -1,13 +1,28 @@
 """A server that breaks the contract is found out, and nothing of its answer is left."""
 
 import pytest
+
 from ellq.v1 import compression_pb2 as pb
 from ellq_client import Client, Fraction, ProtocolError
 
 # The frames of a good answer to `checkpoint`: manifest, three plans, header, two reports, their neurons (none: both pass
 # through), their data, one report, its neurons in three frames, its data, summary.
 MANIFEST, FIRST_PLAN, HEADER, REPORTS, DATA, LAST_REPORT, NEURONS, LAST_DATA, SUMMARY = 0, 1, 4, 5, 6, 7, 8, 11, 12
-KINDS = "manifest plans plans plans data reports data reports neurons neurons neurons data summary".split()
+KINDS = [
+    "manifest",
+    "plans",
+    "plans",
+    "plans",
+    "data",
+    "reports",
+    "data",
+    "reports",
+    "neurons",
+    "neurons",
+    "neurons",
+    "data",
+    "summary",
+]
 
 
 def drop(place):

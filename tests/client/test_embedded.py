@@ -5,8 +5,18 @@ import sys
 import numpy as np
 import pytest
 import torch
-from ellq_client import AsyncClient, Client, InvalidRule, MalformedWeights, NonfiniteWeight, ServerExtraMissing, SparsityIndex, Tail
 from safetensors.numpy import load_file
+
+from ellq_client import (
+    AsyncClient,
+    Client,
+    InvalidRule,
+    MalformedWeights,
+    NonfiniteWeight,
+    ServerExtraMissing,
+    SparsityIndex,
+    Tail,
+)
 
 
 @pytest.fixture(scope="module")

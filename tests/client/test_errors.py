@@ -2,13 +2,14 @@
 
 import re
 
-import ellq_client
 import grpc
 import pytest
-from ellq.v1 import compression_pb2 as pb
-from ellq_client import Client, ClaimRefuted, RemoteError, errors
 
-REASONS = [name.removeprefix("ERROR_REASON_") for name in pb.ErrorReason.keys()[1:]]  # noqa: SIM118  # no dict
+import ellq_client
+from ellq.v1 import compression_pb2 as pb
+from ellq_client import ClaimRefuted, Client, RemoteError, errors
+
+REASONS = [name.removeprefix("ERROR_REASON_") for name in pb.ErrorReason.keys()[1:]]  # no dict
 
 
 def test_every_reason_of_the_contract_is_mapped():

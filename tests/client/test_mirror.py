@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+
 from ellq.v1 import compression_pb2 as pb
 from ellq_client import InvalidRequest, values
 from ellq_client.mirror import enum_name, enum_word, mirror, wire_name

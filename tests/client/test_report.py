@@ -7,6 +7,7 @@ from math import inf
 
 import jsonschema
 import pytest
+
 from ellq_client import Client, Override, PqIndex, ReportError, Tail, report, requests, results, rules, values, write_report
 from ellq_client.plain import from_plain, to_plain
 from ellq_client.report import Report, read_report, report_of, report_text
@@ -57,7 +58,9 @@ def test_an_analysis_is_reported_too(fake, checkpoint):
 
 @pytest.mark.parametrize("definition", sorted(SCHEMA["$defs"].keys() - {"Rule", "number"}))
 def test_the_schema_knows_exactly_the_fields_that_are_written(definition):
-    kind = next(getattr(place, definition) for place in (values, report, rules, results, requests) if hasattr(place, definition))
+    kind = next(
+        getattr(place, definition) for place in (values, report, rules, results, requests) if hasattr(place, definition)
+    )
     written = {field.name.rstrip("_") for field in dataclasses.fields(kind)} | ({"kind"} if kind in RULES.values() else set())
     described = SCHEMA["$defs"][definition]
     assert described["properties"].keys() == written == set(described["required"])

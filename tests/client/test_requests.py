@@ -1,7 +1,19 @@
 import pytest
+
 from ellq.v1 import compression_pb2 as pb
-from ellq_client import Fraction, InvalidRequest, InvalidRule, InvalidSelection, LqBound, NOfM, Override, PqIndex, ProtocolError
-from ellq_client import SparsityIndex, Tail
+from ellq_client import (
+    Fraction,
+    InvalidRequest,
+    InvalidRule,
+    InvalidSelection,
+    LqBound,
+    NOfM,
+    Override,
+    PqIndex,
+    ProtocolError,
+    SparsityIndex,
+    Tail,
+)
 from ellq_client.channels import server_address
 from ellq_client.requests import AnalyzeOptions, CompressOptions, Request
 from ellq_client.rules import RULES, rule_from_proto, rule_to_proto
@@ -35,7 +47,9 @@ def test_a_rule_of_a_newer_contract_is_no_rule_of_ours():
         rule_from_proto(pb.Rule(scope=1))
 
 
-@pytest.mark.parametrize("rule", [Tail(epsilon=0.1, p=-1), Tail(epsilon=0.1, p=1.5), NOfM(n=2, m=2**40), Fraction(pruned_ratio="x")])
+@pytest.mark.parametrize(
+    "rule", [Tail(epsilon=0.1, p=-1), Tail(epsilon=0.1, p=1.5), NOfM(n=2, m=2**40), Fraction(pruned_ratio="x")]
+)
 def test_numbers_that_no_message_can_hold_are_refused_by_name(rule):
     with pytest.raises(InvalidRule, match=rf"^rule\.{rule.kind}\.\w+: .* does not fit"):
         rule_to_proto(rule)

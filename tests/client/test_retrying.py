@@ -1,4 +1,5 @@
 import pytest
+
 from ellq_client import Busy, Client, DeadlineExceeded
 from ellq_client.retrying import Deadline, Patience
 
@@ -10,7 +11,9 @@ def patience(**changes):
 
 
 def test_delays_double_up_to_the_longest():
-    waits = [patience(first_delay_seconds=0.5, longest_delay_seconds=3).delay_seconds(attempt, asked=None) for attempt in range(1, 6)]
+    waits = [
+        patience(first_delay_seconds=0.5, longest_delay_seconds=3).delay_seconds(attempt, asked=None) for attempt in range(1, 6)
+    ]
     assert waits == [0.5, 1, 2, 3, 3]
 
 

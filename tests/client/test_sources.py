@@ -7,10 +7,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from ellq_client import Client, Fraction, OutputError, SourceError
-from ellq_client.sources import FRAME_BYTES, open_source
 from safetensors import numpy as safetensors_numpy
 from safetensors import torch as safetensors_torch
+
+from ellq_client import Client, Fraction, OutputError, SourceError
+from ellq_client.sources import FRAME_BYTES, open_source
 
 RULE = Fraction(pruned_ratio=0.5)
 

@@ -3,15 +3,55 @@
 import subprocess
 import sys
 
-import ellq_client
 import pytest
 
-SURFACE = """
-AccessDenied Analysis AsyncClient AsyncRun Busy Cancelled Capabilities CertificateRefuted ClaimRefuted Client Compression
-DeadlineExceeded EllqError Fraction InvalidRequest InvalidRule InvalidSelection InvalidSketch LqBound MalformedWeights NOfM
-NonfiniteWeight OutputError Override PqIndex ProtocolError RemoteError ReportError Rule Run ServerDefect ServerExtraMissing
-SourceError SparsityIndex Summary Tail TensorReport TooLarge Unavailable Unsupported Verification verify write_report
-""".split()
+import ellq_client
+
+SURFACE = [
+    "AccessDenied",
+    "Analysis",
+    "AsyncClient",
+    "AsyncRun",
+    "Busy",
+    "Cancelled",
+    "Capabilities",
+    "CertificateRefuted",
+    "ClaimRefuted",
+    "Client",
+    "Compression",
+    "DeadlineExceeded",
+    "EllqError",
+    "Fraction",
+    "InvalidRequest",
+    "InvalidRule",
+    "InvalidSelection",
+    "InvalidSketch",
+    "LqBound",
+    "MalformedWeights",
+    "NOfM",
+    "NonfiniteWeight",
+    "OutputError",
+    "Override",
+    "PqIndex",
+    "ProtocolError",
+    "RemoteError",
+    "ReportError",
+    "Rule",
+    "Run",
+    "ServerDefect",
+    "ServerExtraMissing",
+    "SourceError",
+    "SparsityIndex",
+    "Summary",
+    "Tail",
+    "TensorReport",
+    "TooLarge",
+    "Unavailable",
+    "Unsupported",
+    "Verification",
+    "verify",
+    "write_report",
+]
 
 CLIENT_FACE = {"analyze", "capabilities", "close", "compress"}
 RUN_FACE = {"close", "result"}
@@ -27,14 +67,18 @@ def test_names_that_are_not_there_are_not_there():
         _ = ellq_client.Klient
 
 
-@pytest.mark.parametrize(("kind", "face"), [("Client", CLIENT_FACE), ("AsyncClient", CLIENT_FACE), ("Run", RUN_FACE), ("AsyncRun", RUN_FACE)])
+@pytest.mark.parametrize(
+    ("kind", "face"), [("Client", CLIENT_FACE), ("AsyncClient", CLIENT_FACE), ("Run", RUN_FACE), ("AsyncRun", RUN_FACE)]
+)
 def test_both_clients_have_the_same_face(kind, face):
     assert {name for name in vars(getattr(ellq_client, kind)) if not name.startswith("_")} == face
 
 
 def loaded_after(code: str) -> set[str]:
     """Return the modules that a fresh interpreter has loaded after running the code."""
-    found = subprocess.run([sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], check=True, capture_output=True, text=True)
+    found = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], check=True, capture_output=True, text=True
+    )
     return set(found.stdout.split())
 
 
@@ -43,6 +87,8 @@ def test_importing_the_package_is_free():
 
 
 def test_the_client_needs_nothing_of_the_server():
-    loaded = loaded_after("from ellq_client import *; import ellq_client; [getattr(ellq_client, name) for name in ellq_client.__all__]")
+    loaded = loaded_after(
+        "from ellq_client import *; import ellq_client; [getattr(ellq_client, name) for name in ellq_client.__all__]"
+    )
     assert not {"torch", "numba", "pydantic", "prometheus_client", "ellq_server", "ellq_kernels"} & loaded
     assert {"grpc", "numpy", "ellq_math"} <= loaded

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ellq.v1 import compression_pb2 as pb
+from ellq_server.limits import CALL_BYTES
 from tests.server.wire import Caller, stream_of
 
 GLOBAL = pb.SCOPE_GLOBAL
@@ -23,7 +24,7 @@ RULES = {
 @pytest.fixture(scope="module")
 def small(serve: Callable[..., Caller]) -> Caller:
     """A server with so little memory that no payload is held whole."""
-    return serve(memory_bytes=(64 << 20) + 6_000_000)
+    return serve(memory_bytes=CALL_BYTES + 6_000_000)
 
 
 def tensors_of(*dtypes: type) -> dict[str, np.ndarray]:

@@ -11,15 +11,18 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
 from ellq.v1 import compression_pb2 as pb
-from tests.server.wire import HALF, Caller, Refusal, cut, gather, read_refusal, stream_of
+from ellq_server.limits import CALL_BYTES, TENSORS_AT_HAND
+from tests.server.wire import HALF, Caller, Refusal, cut, gather, read_refusal, stream_of, with_header
 
 STREAM = stream_of({"w": np.ones((64, 64), np.float32)})
 
@@ -59,7 +62,7 @@ def test_one_call_too_many_is_told_when_to_come_back(serve: Callable[..., Caller
 
 
 def test_memory_is_reserved_by_declared_bytes_before_the_body(serve: Callable[..., Caller]) -> None:
-    caller = serve(memory_bytes=100 << 20)
+    caller = serve(memory_bytes=200 << 20)
     held = HeldCall(caller)
     refusal = caller.refused(STREAM)
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "BUSY")
@@ -153,6 +156,10 @@ class Process:
         page = urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5).read().decode()
         samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
         return {sample.name + json.dumps(sample.labels, sort_keys=True): sample.value for sample in samples}
+
+    def peak_memory_bytes(self) -> int:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
     def logs_after_end(self) -> list[dict[str, object]]:
         _, errors = self.process.communicate(timeout=30)
@@ -284,6 +291,37 @@ def test_health_answers_while_every_worker_is_busy(process: Process) -> None:
         assert [call.result().summary.tensors for call in calls] == [1] * 4
     assert len(waits) > 3
     assert max(waits) < 2  # the kubelet's patience is set to more
+
+
+def test_memory_is_a_few_tensors_whatever_the_stream(process: Process) -> None:
+    """A stream of 100 tensors grows the process no more than the server reserves for a call with one of them."""
+    tensor = np.random.default_rng(0).standard_normal((1024, 1024)).astype(np.float32)
+    spans = {f"w{i}": [i * tensor.nbytes, (i + 1) * tensor.nbytes] for i in range(100)}
+    header = {name: {"dtype": "F32", "shape": [1024, 1024], "data_offsets": span} for name, span in spans.items()}
+
+    def frames() -> Iterator[pb.CompressRequest]:
+        yield pb.CompressRequest(options=pb.CompressOptions(rule=HALF))
+        yield pb.CompressRequest(data=with_header(json.dumps(header).encode()))
+        for _ in spans:
+            yield from (pb.CompressRequest(data=data) for data in cut(tensor.tobytes(), 1 << 20))
+
+    before = process.peak_memory_bytes()
+    received = 0
+    for frame in process.caller.stub.Compress(frames(), timeout=120):
+        received += len(frame.data)
+    assert received > 100 * tensor.nbytes
+    assert process.peak_memory_bytes() - before < CALL_BYTES + TENSORS_AT_HAND * tensor.nbytes
+
+
+def test_reflection_is_offered_when_asked_for_and_only_then(process: Process, caller: Caller) -> None:
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    asked = reflection_pb2_grpc.ServerReflectionStub(process.caller.channel).ServerReflectionInfo(iter([request]), timeout=10)
+    listed = {service.name for service in next(asked).list_services_response.service}
+    assert {"ellq.v1.CompressionService", "grpc.health.v1.Health"} <= listed
+    silent = reflection_pb2_grpc.ServerReflectionStub(caller.channel).ServerReflectionInfo(iter([request]), timeout=10)
+    with pytest.raises(grpc.RpcError) as caught:
+        next(silent)
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_refusals_read_back(caller: Caller) -> None:

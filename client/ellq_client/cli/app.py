@@ -5,11 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
-from ellq_client.cli.exits import EXPLAINED
+from ellq_client.cli.exits import EXPLAINED, Commands
 from ellq_client.cli.options import Json, Quiet, Server, Timeout, requests_options
 
 app = typer.Typer(
     name="ellq",
+    cls=Commands,
     help="Tells how compressible a neural network is, compresses it, and shows what that costs.",
     epilog=EXPLAINED,
     no_args_is_help=True,

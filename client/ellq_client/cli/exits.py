@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from typing import Any
+
+from typer.core import TyperGroup
 
 from ellq_client import errors
 
@@ -50,18 +51,21 @@ def exit_code(error: errors.EllqError) -> int:
     return next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
 
 
-def run(command: Callable[[], object]) -> NoReturn:
-    """Run the command line and exit."""
-    try:
-        command()
-        sys.stdout.flush()
-    except errors.EllqError as error:
-        print(f"ellq: {error}", *getattr(error, "__notes__", ()), sep="\n      ", file=sys.stderr)
-        sys.exit(exit_code(error))
-    except KeyboardInterrupt:
-        print("ellq: interrupted; nothing was written", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
-        sys.exit(BROKEN_PIPE)
-    sys.exit(0)
+class Commands(TyperGroup):
+    """The group of commands: whatever one of them raises becomes a message and an exit code here."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except errors.EllqError as error:
+            print(f"ellq: {error}", *getattr(error, "__notes__", ()), sep="\n      ", file=sys.stderr)
+            sys.exit(exit_code(error))
+        except KeyboardInterrupt:
+            print("ellq: interrupted; nothing was written", file=sys.stderr)
+            sys.exit(INTERRUPTED)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+            sys.exit(BROKEN_PIPE)

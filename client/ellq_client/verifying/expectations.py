@@ -90,7 +90,7 @@ def _reason(tensor: StoredTensor, request: Request, overrides: Sequence[Override
 
 def _fits(axis: tuple[int, ...], *, dimensions: int) -> bool:
     ascending = all(before < after for before, after in pairwise(axis))
-    return ascending and 0 <= axis[0] and axis[-1] < dimensions and len(axis) < dimensions
+    return ascending and axis[0] >= 0 and axis[-1] < dimensions and len(axis) < dimensions
 
 
 def _treatment(overrides: Sequence[Override]) -> Override | None:

@@ -1,0 +1,291 @@
+"""The command line, run as a person runs it: in its own process where that matters, else through `main`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import grpc
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from ellq.v1 import compression_pb2 as pb
+from ellq_client import errors
+from ellq_client.cli import exits, main
+from ellq_client.cli.choices import RULE_OPTIONS
+from ellq_client.rules import RULES
+
+COMMAND = [sys.executable, "-c", "from ellq_client.cli import main; main()"]
+
+
+@pytest.fixture
+def ellq(monkeypatch, capsys, fake):
+    """Return a function that runs a command line against the fake server and returns code, output and errors."""
+    monkeypatch.setenv("ELLQ_SERVER", fake.address)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["ellq", *map(str, words)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        captured = capsys.readouterr()
+        return caught.value.code, captured.out, captured.err
+
+    return run
+
+
+def test_analyze_shows_every_measured_tensor_and_why_others_are_not(ellq, checkpoint):
+    code, out, err = ellq("analyze", checkpoint)
+    assert code == 0
+    header, row, _, untouched, *_ = out.splitlines()
+    assert header.split() == ["tensor", "shape", "dtype", "SI_0.5", "PQI_0.5,1"]
+    assert row.split() == ["layer.weight", "5x4", "F32", "1.25", "0.2500"]
+    assert "2 of 3 tensors (2: fewer than two dimensions)" in untouched
+    assert "warning: x* matches no tensor" in out
+    assert "promises" not in out, "no rule, no talk of one"
+    assert err.count("ellq: model.safetensors") > 0, "progress, in lines"
+
+
+def test_compress_writes_the_file_and_says_what_is_not_promised(ellq, checkpoint, tmp_path):
+    output = tmp_path / "small.safetensors"
+    code, out, _ = ellq("compress", checkpoint, "-o", output, "--rule", "sparsity-index")
+    assert code == 0
+    assert output.read_bytes() == checkpoint.read_bytes()
+    assert "the rule promises nothing about the error" in out
+    assert "cut weights are stored as zeros" in out
+    assert "No statement about the whole network" in out
+
+
+def test_options_become_the_request(ellq, fake, checkpoint):
+    words = """
+        --rule pq-index --q 1.5 --beta 0.5 --scope layer --index-q 0.25 --index-pq 0.5 2 --include a* --include b* --exclude c*
+        --override d=skip --override e=axis:0,1 --override f=tail:epsilon=0.01,p=1,scope=layer --nonfinite pass-through
+        --ignore-zeros --neurons --distribution
+    """
+    assert ellq("analyze", checkpoint, *words.split())[0] == 0
+    assert fake.requests == [
+        pb.AnalyzeOptions(
+            selection=pb.Selection(
+                include=["a*", "b*"],
+                exclude=["c*"],
+                overrides=[
+                    pb.TensorOverride(glob="d", skip=True),
+                    pb.TensorOverride(glob="e", neuron_axis=[0, 1]),
+                    pb.TensorOverride(glob="f", rule=pb.Rule(scope=pb.SCOPE_LAYER, tail=pb.TailRule(epsilon=0.01, p=1))),
+                ],
+            ),
+            indices=pb.IndexOptions(q=0.25, pq_p=0.5, pq_q=2),
+            rule=pb.Rule(scope=pb.SCOPE_LAYER, pq_index=pb.PqIndexRule(p=0.5, q=1.5, gamma=1, beta=0.5)),
+            nonfinite=pb.NONFINITE_POLICY_PASS_THROUGH,
+            ignore_zeros=True,
+            neuron_reports=True,
+            distribution=True,
+        )
+    ]
+
+
+def test_every_rule_has_its_options():
+    assert {name.replace("-", "_") for name in RULE_OPTIONS} == set(RULES)
+    for name, options in RULE_OPTIONS.items():
+        fields = set(RULES[name.replace("-", "_")].__dataclass_fields__) - {"scope", "kind"}
+        assert {"pruned_ratio" if option == "ratio" else option for option in options} == fields
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("sparsity-index", pb.Rule(scope=1, sparsity_index=pb.SparsityIndexRule(q=0.5))),
+        ("pq-index", pb.Rule(scope=1, pq_index=pb.PqIndexRule(p=0.5, q=1, gamma=1, beta=0.9))),
+        ("tail --epsilon 0.1", pb.Rule(scope=1, tail=pb.TailRule(epsilon=0.1, p=2))),
+        ("lq-bound --epsilon 0.1", pb.Rule(scope=1, lq_bound=pb.LqBoundRule(epsilon=0.1, q=0.5, p=2))),
+        ("fraction --ratio 0.3", pb.Rule(scope=1, fraction=pb.FractionRule(pruned_ratio=0.3))),
+        ("n-of-m", pb.Rule(scope=1, n_of_m=pb.NOfMRule(n=2, m=4))),
+    ],
+)
+def test_defaults_are_those_that_help_tells(ellq, fake, checkpoint, rule, expected):
+    assert ellq("analyze", checkpoint, "--rule", *rule.split())[0] == 0
+    assert fake.requests[0].rule == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--rule magic", "'magic' is not one of sparsity-index"),
+        ("--rule tail", "--epsilon: the rule tail needs it"),
+        ("--rule fraction", "--ratio: the rule fraction needs it"),
+        ("--rule tail --epsilon 0.1 --q 0.5", "--q: the rule tail has no such option; it has --epsilon, --p"),
+        ("--rule tail --epsilon 0.1 --p 1.5", "--p: 1.5 is not a whole number"),
+        ("--q 0.5", "--q: says something about a rule, but no --rule is given"),
+        ("--scope layer", "--scope: says something about a rule"),
+        ("--rule n-of-m --scope rows", "'rows' is not one of neuron, layer, global"),
+        ("--override a", "'a' is not GLOB=skip"),
+        ("--override a=axis:x", "'a=axis:x'"),
+        ("--override a=tail:epsilon", "'epsilon' is not option=value"),
+        ("--override a=tail:epsilon=x", "could not convert"),
+        ("--override a=tail:n=1,epsilon=0.1", "no such option"),
+        ("--nonfinite drop", "'drop' is not one of refuse"),
+        ("--server nowhere", "neither host:port"),
+        ("--timeout 0", "--timeout"),
+        ("--index-q 0", "0 is out of range"),
+    ],
+)
+def test_a_wrong_command_line_is_refused_by_the_word_and_nothing_is_sent(ellq, fake, checkpoint, words, message):
+    code, out, err = ellq("analyze", checkpoint, *words.split())
+    assert code == exits.USAGE
+    assert message in err
+    assert out == ""
+    assert fake.requests == []
+
+
+def test_compress_needs_a_rule_and_a_place(ellq, checkpoint, tmp_path):
+    code, _, err = ellq("compress", checkpoint, "-o", tmp_path / "o.safetensors")
+    assert (code, "--rule: needed; one of sparsity-index" in err) == (exits.USAGE, True)
+    assert ellq("compress", checkpoint, "--rule", "n-of-m")[0] == exits.USAGE
+
+
+def test_an_existing_output_is_only_replaced_by_force(ellq, checkpoint, tmp_path):
+    output = tmp_path / "small.safetensors"
+    output.write_text("older")
+    words = ("compress", checkpoint, "-o", output, "--rule", "n-of-m")
+    code, _, err = ellq(*words)
+    assert (code, "--force" in err, output.read_text()) == (exits.LOCAL_FILE, True, "older")
+    assert ellq(*words, "--force")[0] == 0
+    assert output.read_bytes() == checkpoint.read_bytes()
+
+
+def test_the_report_goes_where_it_is_sent(ellq, checkpoint, tmp_path):
+    assert ellq("analyze", checkpoint, "--quiet", "--json", tmp_path / "report.json") == (0, "", "")
+    code, out, err = ellq("analyze", checkpoint, "--json", "-")
+    assert code == 0
+    assert json.loads(out)["schema"] == json.loads((tmp_path / "report.json").read_text())["schema"] == "ellq.report/1"
+    assert "layer.weight" in err, "the table makes room on standard error"
+
+
+@pytest.mark.parametrize(
+    ("refusal_of", "code"),
+    [
+        (("INVALID_ARGUMENT", "INVALID_Q"), 2),
+        (("RESOURCE_EXHAUSTED", "BUSY"), 3),
+        (("UNAVAILABLE", "DRAINING"), 3),
+        (("UNAUTHENTICATED", None), 3),
+        (("UNIMPLEMENTED", None), 3),
+        (("DEADLINE_EXCEEDED", None), 4),
+        (("INTERNAL", "CERTIFICATE_REFUTED"), 1),
+        (("UNKNOWN", None), 1),
+    ],
+)
+def test_exit_codes_tell_whose_move_it_is(ellq, fake, refusal, checkpoint, no_waiting, refusal_of, code):
+    status, reason = refusal_of
+    fake.refusals = [refusal(grpc.StatusCode[status], "because", reason)] * 4
+    found, _, err = ellq("analyze", checkpoint)
+    assert found == code
+    assert "ellq: because" in err
+
+
+def test_every_error_has_an_exit_code_and_help_tells_it():
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.EllqError)]
+    for kind in set(kinds) - {errors.EllqError, errors.RemoteError}:
+        assert exits.exit_code(kind.__new__(kind)) in {1, 2, 3, 4, 5}
+    for code in {*exits.CODES.values(), exits.INTERRUPTED, exits.BROKEN_PIPE}:
+        assert f"\n{code} " in exits.EXPLAINED
+
+
+def test_files_that_are_not_there(ellq, tmp_path):
+    assert ellq("analyze", tmp_path / "none.safetensors")[0] == exits.LOCAL_FILE
+    assert ellq("analyze", tmp_path)[0] == exits.LOCAL_FILE
+    assert ellq("verify", tmp_path / "a", tmp_path / "b")[0] == exits.LOCAL_FILE
+
+
+def test_capabilities_are_lines(ellq):
+    code, out, _ = ellq("capabilities")
+    assert code == 0
+    assert "server.limits.header_bytes: 100\n" in out
+    assert "server.scopes: neuron, layer\n" in out
+
+
+def test_compress_and_verify_with_the_server_inside(tmp_path):
+    original, output, report = (tmp_path / name for name in ("a.safetensors", "b.safetensors", "r.json"))
+    save_file({"[a].weight": np.random.default_rng(1).normal(size=(20, 30)).astype(np.float32)}, original)
+    environment = {name: value for name, value in os.environ.items() if name != "ELLQ_SERVER"}
+
+    def ellq(*words):
+        return subprocess.run([*COMMAND, *map(str, words)], env=environment, capture_output=True, text=True, check=False)
+
+    compressed = ellq("compress", original, "-o", output, "--json", report, "--rule", "sparsity-index", "--q", "0.5")
+    assert compressed.returncode == 0, compressed.stderr
+    assert "[a].weight" in compressed.stdout, "brackets are no markup"
+    verified = ellq("verify", original, output, "--report", report)
+    assert (verified.returncode, "every claim" in verified.stdout) == (0, True), verified.stderr
+    weights = load_file(output)
+    weights["[a].weight"][np.nonzero(weights["[a].weight"])] *= 1.5
+    save_file(weights, output)
+    refuted = ellq("verify", original, output, "--report", report)
+    assert refuted.returncode == exits.DEFECT
+    assert "tensor '[a].weight'" in refuted.stderr
+
+
+@pytest.mark.parametrize("command", [[], ["analyze"], ["compress"], ["verify"], ["capabilities"]])
+def test_help_is_quick_and_light(command):
+    code = (
+        "import sys\n"
+        f"sys.argv = ['ellq', *{command!r}, '--help']\n"
+        "from ellq_client.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as done: assert done.code == 0\n"
+        "heavy = {'numpy', 'grpc', 'torch', 'google.protobuf', 'rich', 'ellq_server', 'ellq_math'} & sys.modules.keys()\n"
+        "assert not heavy, heavy"
+    )
+    durations = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+        durations.append(time.perf_counter() - start)
+    assert min(durations) < 0.5
+
+
+def test_the_server_explains_its_own_settings():
+    shown = subprocess.run([*COMMAND, "serve", "--help"], check=True, capture_output=True, text=True)
+    assert "--listen" in shown.stdout
+
+
+def test_version(ellq):
+    code, out, _ = ellq("--version")
+    assert (code, out.split()[0]) == (0, "ellq")
+
+
+def test_interruption_leaves_nothing_behind(fake, checkpoint, tmp_path, monkeypatch):
+    answer = fake._answer
+
+    def slow(request_iterator, context, kind):
+        for number, frame in enumerate(answer(request_iterator, context, kind)):
+            yield frame
+            if number == 5:
+                time.sleep(3)
+
+    monkeypatch.setattr(fake, "_answer", slow)
+    output = tmp_path / "small.safetensors"
+    command = [*COMMAND, "compress", str(checkpoint), "-o", str(output), "--rule", "n-of-m", "--server", fake.address]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 20
+        while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert len(list(tmp_path.iterdir())) == 2, "the unfinished file"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == exits.INTERRUPTED, err
+    assert "interrupted" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_a_reader_that_goes_away_is_no_crash(fake, checkpoint):
+    words = ["analyze", str(checkpoint), "--json", "-", "--quiet", "--server", fake.address]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with subprocess.Popen([*COMMAND, *words], stdout=writer, stderr=subprocess.PIPE, text=True) as process:
+        os.close(writer)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == exits.BROKEN_PIPE
+    assert "Traceback" not in err
+    assert "Exception ignored" not in err
