@@ -5,6 +5,7 @@ from hashlib import sha256
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_client.arrivals import ExpectedBytes, UnfinishedTensor, expect, read_plan
+from ellq_client.checkpoint import LENGTH_BYTES, StoredTensor, header_length, parse_header
 from ellq_client.errors import ProtocolError
 from ellq_client.frames import AnswerFrame
 from ellq_client.sinks import Sink
@@ -26,6 +27,7 @@ class Answer:
         self.plans: list[TensorPlan] = []
         self.reports: list[TensorReport] = []
         self._source = source
+        self._stored: tuple[StoredTensor, ...] = ()
         self._sink = sink
         self._neurons = neurons
         self._header = ExpectedBytes(0)
@@ -63,16 +65,25 @@ class Answer:
     def _take_manifest(self, manifest: pb.Manifest) -> None:
         total = manifest.header_bytes + manifest.payload_bytes
         expect(total == self._source.size_bytes, f"{self._source.size_bytes} bytes were sent, the manifest speaks of {total}")
+        header = self._source.head(header_length(self._source.head(LENGTH_BYTES)))
+        expect(manifest.header_bytes == len(header), f"{len(header)} bytes of header were sent, not {manifest.header_bytes}")
+        self._stored = parse_header(header, size_bytes=total, name=self._source.name)
+        sent = len(self._stored)
+        expect(manifest.tensors == sent, f"{sent} tensors were sent, the manifest speaks of {manifest.tensors}")
         self.manifest = manifest
         if self._sink is not None:
-            self._header = ExpectedBytes(manifest.header_bytes, sha256(self._source.head(manifest.header_bytes)).hexdigest())
+            self._header = ExpectedBytes(manifest.header_bytes, sha256(header).hexdigest())
         if manifest.tensors == 0:
             self._start()
 
     def _take_plans(self, plans: pb.TensorPlans) -> None:
         expect(len(self.plans) + len(plans.plans) <= self.manifest.tensors, "more plans than tensors")
         for plan in plans.plans:
-            expect(plan.tensor == len(self.plans), f"the plan of tensor {plan.tensor} comes at place {len(self.plans)}")
+            place = len(self.plans)
+            stored = self._stored[place]
+            expect(plan.tensor == place, f"the plan of tensor {plan.tensor} comes at place {place}")
+            same = (plan.name, plan.dtype, tuple(plan.shape)) == (stored.name, stored.dtype, stored.shape)
+            expect(same, f"the plan of tensor {place} is not that of {stored.name!r}")
             self.plans.append(read_plan(plan))
         if plans.plans and len(self.plans) == self.manifest.tensors:
             self._start()
@@ -90,7 +101,9 @@ class Answer:
             expect(report.tensor == place < len(self.plans), f"the report of tensor {report.tensor} comes at place {place}")
             plan = self.plans[place]
             expect(report.name == plan.name, f"tensor {place} is {plan.name!r} in its plan and {report.name!r} in its report")
+            length = self._stored[place].length_bytes if self._sink is not None else 0
             expect(report.HasField("payload") == (self._sink is not None), f"payload of {plan.name!r}")
+            expect(report.payload.length_bytes == length, f"{plan.name!r} comes back in another length")
             self._unfinished.append(UnfinishedTensor(plan, report, neurons=self._neurons))
             self._reported += 1
 
@@ -121,9 +134,6 @@ class Answer:
         expect(not self._unfinished, "the summary before the last tensor is complete")
         expect(not self._header.remaining, "the summary before the whole header")
         expect(self._reported == self.manifest.tensors == summary.tensors, "the summary before every tensor is reported")
-        if self._sink is not None:
-            length = sum(report.payload.length_bytes for report in self.reports if report.payload is not None)
-            expect(length == self.manifest.payload_bytes, f"{length} bytes came back of {self.manifest.payload_bytes}")
         self.summary = summary
         self._complete = True
 

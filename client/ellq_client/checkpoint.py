@@ -16,7 +16,9 @@ DTYPE_BITS = {
 }  # fmt: skip
 """Every dtype of safetensors 0.8, with the bits of one element."""
 
-_LENGTH_BYTES = 8
+LENGTH_BYTES = 8
+"""Bytes that tell the length of the JSON text that follows them."""
+
 _METADATA = "__metadata__"
 _PIECE_BYTES = 1 << 20
 
@@ -44,6 +46,36 @@ class StoredTensor:
         return self.end - self.begin
 
 
+def header_length(prefix: bytes) -> int:
+    """Return the length of a header, its length bytes included, from those bytes."""
+    return LENGTH_BYTES + int.from_bytes(prefix[:LENGTH_BYTES], "little")
+
+
+def parse_header(header: bytes, *, size_bytes: int, name: str) -> tuple[StoredTensor, ...]:
+    """Return the tensors of a safetensors header in offset order, which must fill `size_bytes` exactly. Errors: SourceError."""
+    try:
+        entries: dict[str, Any] = json.loads(header[LENGTH_BYTES:])
+        entries.pop(_METADATA, None)
+        tensors = [_read_entry(key, entry, len(header)) for key, entry in entries.items()]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise SourceError(f"{name} is no safetensors file: its header does not hold together ({error})") from error
+    tensors.sort(key=lambda tensor: (tensor.begin, tensor.end))
+    place = len(header)
+    for tensor in tensors:
+        known = tensor.dtype in DTYPE_BITS  # of a newer dtype only the offsets can be believed
+        if tensor.begin != place or (known and tensor.length_bytes != stored_bytes(tensor.dtype, tensor.shape)):
+            raise SourceError(f"{name} is no safetensors file: tensor {tensor.name!r} has the wrong place or length")
+        place = tensor.end
+    if place != size_bytes:
+        raise SourceError(f"{name} is no safetensors file: {size_bytes - place} bytes after its last tensor")
+    return tuple(tensors)
+
+
+def _read_entry(name: str, entry: Any, header_bytes: int) -> StoredTensor:
+    begin, end = (int(offset) + header_bytes for offset in entry["data_offsets"])
+    return StoredTensor(name, str(entry["dtype"]), tuple(int(size) for size in entry["shape"]), begin, end)
+
+
 class Checkpoint:
     """An open safetensors file. Errors: SourceError."""
 
@@ -57,7 +89,7 @@ class Checkpoint:
             raise SourceError(f"cannot read {path}: {error.strerror}") from error
         try:
             self.header = self._read_header()
-            self.tensors = tuple(self._read_entries())
+            self.tensors = parse_header(self.header, size_bytes=self.size_bytes, name=str(path))
         except BaseException:
             self._file.close()
             raise
@@ -86,29 +118,7 @@ class Checkpoint:
         self._file.close()
 
     def _read_header(self) -> bytes:
-        length = int.from_bytes(self.read(0, _LENGTH_BYTES), "little")
-        if length > self.size_bytes - _LENGTH_BYTES:
+        length = header_length(bytes(self.read(0, LENGTH_BYTES)))
+        if length > self.size_bytes:
             raise SourceError(f"{self.path} is no safetensors file: its header would be {length} bytes long")
-        return bytes(self.read(0, _LENGTH_BYTES + length))
-
-    def _read_entries(self) -> list[StoredTensor]:
-        """Return the tensors in offset order, which must fill the file exactly."""
-        try:
-            entries: dict[str, Any] = json.loads(self.header[_LENGTH_BYTES:])
-            entries.pop(_METADATA, None)
-            tensors = [self._entry(name, entry) for name, entry in entries.items()]
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise SourceError(f"{self.path} is no safetensors file: its header does not hold together ({error})") from error
-        tensors.sort(key=lambda tensor: (tensor.begin, tensor.end))
-        place = len(self.header)
-        for tensor in tensors:
-            if tensor.begin != place or tensor.length_bytes != stored_bytes(tensor.dtype, tensor.shape):
-                raise SourceError(f"{self.path} is no safetensors file: tensor {tensor.name!r} has the wrong place or length")
-            place = tensor.end
-        if place != self.size_bytes:
-            raise SourceError(f"{self.path} is no safetensors file: {self.size_bytes - place} bytes after its last tensor")
-        return tensors
-
-    def _entry(self, name: str, entry: Any) -> StoredTensor:
-        begin, end = (int(offset) + len(self.header) for offset in entry["data_offsets"])
-        return StoredTensor(name, str(entry["dtype"]), tuple(int(size) for size in entry["shape"]), begin, end)
+        return bytes(self.read(0, length))

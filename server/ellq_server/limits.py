@@ -12,7 +12,8 @@ TENSORS_AT_HAND = 3
 """Copies of the largest tensor that a call can hold: as read, as selection scratch, as written."""
 
 CALL_BYTES = 128 << 20
-"""What a call needs beside its tensors: frames in flight on both sides of gRPC, kernel scratch, reports. Measured: about 100 MiB."""
+"""What a call needs beside its tensors: frames in flight on both sides of gRPC, kernel scratch, reports; about 100 MiB when
+measured (tests/server/test_service.py)."""
 
 DISTRIBUTION_BYTES_A_WEIGHT = 40
 """Distribution works on float64 copies: scaled, magnitudes, sorted, and two of passing use."""

@@ -1,4 +1,4 @@
-"""`python -m ellq_server.probe [ADDRESS] [--wait SECONDS]`: exit 0 when the server says SERVING. For container health checks."""
+"""`python -m ellq_server.probe [ADDRESS] [--wait SECONDS]`: exit 0 when the server says SERVING. For health checks."""
 
 import argparse
 import sys

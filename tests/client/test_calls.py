@@ -294,7 +294,8 @@ async def test_the_deadline_holds(kind, fake, checkpoint, monkeypatch, tmp_path)
     def hang(request_iterator, context, kind):
         over = threading.Event()
         context.add_callback(over.set)
-        yield kind(manifest=pb.Manifest(tensors=1, header_bytes=checkpoint.stat().st_size))
+        header = 8 + int.from_bytes(checkpoint.read_bytes()[:8], "little")
+        yield kind(manifest=pb.Manifest(tensors=3, header_bytes=header, payload_bytes=checkpoint.stat().st_size - header))
         over.wait(10)
 
     monkeypatch.setattr(fake, "_answer", hang)
@@ -325,7 +326,7 @@ async def test_cancelling_a_task_removes_what_was_begun(fake, checkpoint, tmp_pa
                 await asyncio.sleep(60)
 
     task = asyncio.create_task(job())
-    await begun.wait()
+    await asyncio.wait_for(begun.wait(), 20)
     assert len(list(tmp_path.iterdir())) == 2
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from ellq_client.verifying import verify
 
 mlflow = pytest.importorskip("mlflow", reason="MLflow has an environment of its own: make test-registry")
