@@ -1,7 +1,7 @@
 # Everything starts from Python 3.11 and make alone: the virtual environment is made on first use.
 PYTHON ?= python3.11
 VENV ?= .venv
-BIN := $(VENV)/bin
+BIN := $(abspath $(VENV))/bin
 STAMP := $(VENV)/.installed
 MODEL := $(VENV)/.model
 
@@ -30,7 +30,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	cd proto && ../$(BIN)/buf lint
+	cd proto && $(BIN)/buf lint
 
 proto: $(STAMP)
 	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=proto --pyi_out=proto --grpc_python_out=proto \

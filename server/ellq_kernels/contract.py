@@ -41,6 +41,11 @@ class Kernels(Protocol):
         """Where it computes: "cpu" or "cuda"."""
         ...
 
+    @property
+    def scratch_bytes_a_weight(self) -> int:
+        """Most memory beside the weights themselves that any operation takes, in bytes for each weight."""
+        ...
+
     def load(self, payload: bytearray | memoryview, *, dtype: str, neurons: int, fan_in: int) -> Any:
         """Take over a writable buffer of little-endian weights in neuron-major order; it may be changed in place."""
         ...

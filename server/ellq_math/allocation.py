@@ -48,9 +48,9 @@ def allocate(rule: CountRule, stats: RowStatistics, *, ignore_zeros: bool) -> Al
             return _whole_rows(floor, stats, kept_floor=floor)
         case PqIndex():
             floor = _necessary_count(stats, lower=rule.p, upper=rule.q, eta=rule.eta, weights=weights)
-            floor = np.where(stats.max_magnitude > 0, floor, weights)  # PQI of a zero row is 0: nothing to prune
+            formula = np.where(stats.max_magnitude > 0, floor, weights)  # PQI of a zero row is 0: nothing to prune
             # as written in the published code, in doubles: d (1 - r/d) can fall just below d - r and prune one weight less
-            share = np.clip(rule.gamma * (1 - floor / np.maximum(weights, 1)), 0.0, rule.beta)
+            share = np.clip(rule.gamma * (1 - formula / np.maximum(weights, 1)), 0.0, rule.beta)
             return _whole_rows(weights - np.floor(weights * share).astype(np.int64), stats, kept_floor=floor)
         case LqBound():
             return _whole_rows(_sufficient_count(rule, stats, weights=weights), stats, kept_floor=None)

@@ -57,13 +57,13 @@ def answer(request: Request, chunks: Iterator[bytes], house: House, stopwatch: S
     stream = ByteStream(chunks)
     header = _read_header(stream, house.limits)
     planning = plan_tensors(header.tensors, request.selection)
-    with house.admission.memory(needed_bytes(request, header, planning, house.limits)):
+    with house.admission.memory(needed_bytes(request, header, planning, house.limits, house.kernels)):
         yield Opening(header, planning)
         rules = [scoped for scoped in (request.rule, *(plan.rule for plan in planning.compressible)) if scoped]
         bench = Workbench(house.kernels, request, orders_of(request, rules), stopwatch)
         builder = SketchBuilder(request, request.rule.rule) if request.builds_sketch and request.rule else None
         _check_sketch(request, planning)
-        if is_pooled(request):
+        if is_pooled(request, planning):
             yield from _hold_all(bench, stream, planning)
         else:
             yield from _one_by_one(bench, stream, planning, builder)

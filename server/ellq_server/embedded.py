@@ -15,11 +15,18 @@ class EmbeddedServer:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="ellq-embedded", daemon=True)
         self._thread.start()
-        self.server = asyncio.run_coroutine_threadsafe(_start(settings), self._loop).result()
+        try:
+            self.server = asyncio.run_coroutine_threadsafe(_start(settings), self._loop).result()
+        except BaseException:
+            self._end()
+            raise
 
     def stop(self) -> None:
         """Stop at once: the only client is this process."""
         asyncio.run_coroutine_threadsafe(self.server.drain(), self._loop).result()
+        self._end()
+
+    def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

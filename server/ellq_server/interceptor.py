@@ -101,6 +101,9 @@ class _Call:
             return next(known for known in grpc.StatusCode if known.value[0] == code)
         if error is None:
             return grpc.StatusCode.OK
+        left = self._context.time_remaining()
+        if left is not None and left <= 0:
+            return grpc.StatusCode.DEADLINE_EXCEEDED  # the library tells it as a cancellation
         return (
             grpc.StatusCode.CANCELLED
             if self._context.cancelled() or not isinstance(error, Exception)

@@ -2,21 +2,32 @@
 
 from dataclasses import dataclass
 
+from ellq_kernels.contract import Kernels
+from ellq_math.rules import NOfM
 from ellq_server.header import Header
-from ellq_server.planning import Planning
+from ellq_server.planning import Plan, Planning
 from ellq_server.refusals import InvalidRequest, TooLarge, shorten
 from ellq_server.requests import Request, Scope
 from ellq_server.settings import Settings
 
 TENSORS_AT_HAND = 3
-"""Copies of the largest tensor that a call can hold: as read, as selection scratch, as written."""
+"""Copies of the largest tensor that a call can hold: as read, as written, and the one before on its way out."""
+
+NEURON_BYTES = 450
+"""Statistics, choice and certificate of one neuron: some forty numbers of eight bytes, and passing ones (measured: 340)."""
+
+GROUP_BYTES = 80
+"""Threshold, ties and count of one group of n_of_m, and passing ones (measured: 61)."""
 
 CALL_BYTES = 128 << 20
 """What a call needs beside its tensors: frames in flight on both sides of gRPC, kernel scratch, reports; about 100 MiB when
 measured (tests/server/test_service.py)."""
 
-DISTRIBUTION_BYTES_A_WEIGHT = 40
-"""Distribution works on float64 copies: scaled, magnitudes, sorted, and two of passing use."""
+DISTRIBUTION_BYTES_A_WEIGHT = 48
+"""Distribution works on float64 copies: scaled, magnitudes, sorted, and passing ones (measured: 41)."""
+
+DISTRIBUTION_BYTES_A_LINE = 400
+"""The same for each row and column, whose sums are padded to sixteen lanes (measured: 350 where rows hold one weight)."""
 
 
 @dataclass(frozen=True)
@@ -46,40 +57,57 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-def is_pooled(request: Request) -> bool:
+def is_pooled(request: Request, planning: Planning) -> bool:
     """Return whether a call must hold all weights before it can cut the first: global scope without a sketch."""
-    return (
-        request.rule is not None and request.rule.scope is Scope.GLOBAL and request.sketch is None and not request.builds_sketch
-    )
+    if request.rule is None or request.rule.scope is not Scope.GLOBAL or request.sketch or request.builds_sketch:
+        return False
+    return any(plan.rule is None for plan in planning.compressible)
 
 
-def needed_bytes(request: Request, header: Header, planning: Planning, limits: Limits) -> int:
-    """Return how much memory the call needs.
+def needed_bytes(request: Request, header: Header, planning: Planning, limits: Limits, kernels: Kernels) -> int:
+    """Return how much memory the call needs at most.
 
     Errors: TooLarge (TENSOR_TOO_LARGE, PAYLOAD_TOO_LARGE); InvalidRequest (SKETCH_REQUIRED).
     """
-    largest = max(header.tensors, key=lambda entry: entry.length_bytes, default=None)
-    largest_bytes = largest.length_bytes if largest else 0
-    if largest and largest_bytes > limits.tensor_bytes:
-        message = (
-            f"tensor {shorten(repr(largest.name))} has {largest_bytes} bytes; this server takes at most {limits.tensor_bytes}"
-        )
+    _check_sizes(header, limits)
+    largest = max(planning.plans, key=lambda plan: _tensor_bytes(request, plan, kernels), default=None)
+    needed = CALL_BYTES + (_tensor_bytes(request, largest, kernels) if largest else 0)
+    if largest and needed > limits.memory_bytes:
+        name = shorten(repr(largest.entry.name))
+        message = f"tensor {name} needs {needed} bytes of memory with these options; this server has {limits.memory_bytes}"
         raise TooLarge(message, reason="TENSOR_TOO_LARGE", field="data")
+    if is_pooled(request, planning):
+        held = header.payload_bytes + sum(NEURON_BYTES * plan.neurons for plan in planning.compressible)
+        if header.payload_bytes > limits.pooled_payload_bytes or needed + held > limits.memory_bytes:
+            holds = f"{header.payload_bytes} bytes of payload need {needed + held} bytes of memory at once"
+            allowed = f"this server has {limits.memory_bytes} and holds at most {limits.pooled_payload_bytes} bytes of payload"
+            message = f"a rule of SCOPE_GLOBAL needs a sketch here: {holds}; {allowed}; call Analyze with options.sketch first"
+            raise InvalidRequest(message, reason="SKETCH_REQUIRED", field="options.sketch")
+        needed += held
+    return needed
+
+
+def _check_sizes(header: Header, limits: Limits) -> None:
+    for entry in header.tensors:
+        if entry.length_bytes > limits.tensor_bytes:
+            has = f"tensor {shorten(repr(entry.name))} has {entry.length_bytes} bytes"
+            raise TooLarge(f"{has}; this server takes at most {limits.tensor_bytes}", reason="TENSOR_TOO_LARGE", field="data")
     if header.payload_bytes > limits.payload_bytes:
         message = f"the payload has {header.payload_bytes} bytes; this server takes at most {limits.payload_bytes}"
         raise TooLarge(message, reason="PAYLOAD_TOO_LARGE", field="data")
-    needed = CALL_BYTES + TENSORS_AT_HAND * largest_bytes
+
+
+def _tensor_bytes(request: Request, plan: Plan, kernels: Kernels) -> int:
+    """Return how much memory one tensor needs while it is worked on."""
+    needed = TENSORS_AT_HAND * plan.entry.length_bytes
+    if plan.reason is not None:
+        return needed
+    needed += kernels.scratch_bytes_a_weight * plan.weights + NEURON_BYTES * plan.neurons
+    if plan.neuron_axis != tuple(range(len(plan.neuron_axis))):
+        needed += plan.entry.length_bytes  # the transposed copy
+    scoped = plan.rule or request.rule
+    if scoped and isinstance(scoped.rule, NOfM):
+        needed += GROUP_BYTES * plan.neurons * -(-plan.fan_in // scoped.rule.m)
     if request.distribution:
-        needed += DISTRIBUTION_BYTES_A_WEIGHT * max((plan.weights for plan in planning.compressible), default=0)
-        if needed > limits.memory_bytes:
-            message = f"distribution needs {needed} bytes of memory here; this server has {limits.memory_bytes}"
-            raise TooLarge(message, reason="TENSOR_TOO_LARGE", field="options.distribution")
-    if is_pooled(request):
-        if header.payload_bytes > limits.pooled_payload_bytes:
-            holds = (
-                f"this server holds at most {limits.pooled_payload_bytes} bytes at once, the payload has {header.payload_bytes}"
-            )
-            message = f"a rule of SCOPE_GLOBAL needs a sketch here: {holds}; call Analyze with options.sketch first"
-            raise InvalidRequest(message, reason="SKETCH_REQUIRED", field="options.sketch")
-        needed += header.payload_bytes
+        needed += DISTRIBUTION_BYTES_A_WEIGHT * plan.weights + DISTRIBUTION_BYTES_A_LINE * (plan.neurons + plan.fan_in)
     return needed

@@ -32,8 +32,8 @@ class Metrics:
         self.sent_bytes = Counter("ellq_sent_bytes_total", "Bytes of safetensors streams sent.", registry=registry)
         self.weights = Counter("ellq_weights_total", "Weights measured, by dtype.", ("dtype",), registry=registry)
         self.kept_weights = Counter("ellq_kept_weights_total", "Weights kept by rules, by rule.", ("rule",), registry=registry)
-        self.kept_ratio = Histogram(
-            "ellq_kept_ratio", "Share of the weights of a tensor that a rule kept.", ("rule",),
+        self.keep_ratio = Histogram(
+            "ellq_keep_ratio", "Share of the weights of a tensor that a rule kept.", ("rule",),
             buckets=(0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0), registry=registry,
         )  # fmt: skip
         self.stage_seconds = Histogram(

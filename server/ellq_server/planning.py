@@ -16,6 +16,10 @@ TABLE_NAMES = ("*embed*", "*wte.*", "*wpe.*", "*lm_head*")
 """Names of tables of rows (embeddings and their transposed twins), which are left alone unless included."""
 
 
+MOST_MATCHES = 10_000_000
+"""Globs times tensors: some ten seconds of a worker's time."""
+
+
 class Reason(Enum):
     """Why a tensor is left untouched: the names of PassThroughReason in the contract, without their prefix."""
 
@@ -73,8 +77,10 @@ class Planning:
 def plan_tensors(tensors: Sequence[TensorEntry], selection: Selection) -> Planning:
     """Decide for every tensor.
 
-    Errors: InvalidRequest (INVALID_NEURON_AXIS) when an override names axes that a matched tensor does not have.
+    Errors: InvalidRequest (INVALID_NEURON_AXIS) when an override names axes that a matched tensor does not have,
+    (INVALID_GLOB) when there are too many globs for so many tensors.
     """
+    _check_work(tensors, selection)
     include, exclude = _Globs(selection.include), _Globs(selection.exclude)
     overrides = _Globs(override.glob for override in selection.overrides)
     plans = []
@@ -89,6 +95,13 @@ def plan_tensors(tensors: Sequence[TensorEntry], selection: Selection) -> Planni
         rule = next((override.rule for override in reversed(matched) if override.rule), None)
         plans.append(Plan(position, entry, None, axis, rule))
     return Planning(tuple(plans), (*include.idle, *exclude.idle, *overrides.idle))
+
+
+def _check_work(tensors: Sequence[TensorEntry], selection: Selection) -> None:
+    globs = len(selection.include) + len(selection.exclude) + len(selection.overrides)
+    if globs * len(tensors) > MOST_MATCHES:
+        message = f"{globs} globs over {len(tensors)} tensors; allowed are at most {MOST_MATCHES} matches in one call"
+        raise InvalidRequest(message, reason="INVALID_GLOB", field="options.selection")
 
 
 def _reason(entry: TensorEntry, *, included: bool, excluded: bool, overrides: Sequence[Override]) -> Reason | None:

@@ -17,7 +17,6 @@ from ellq_math.certificates import (
     certify_layer,
     certify_neurons,
     cut_norm,
-    whole_norm,
 )
 from ellq_math.distributions import Distribution, describe
 from ellq_math.dtypes import WEIGHT_DTYPES, Bits, decode
@@ -72,7 +71,6 @@ class Proof:
     bound: Bound | None
     """None where Stechkin's theorem does not apply."""
     cut_norm: SquaredNorm
-    whole_norm: SquaredNorm
 
 
 @dataclass(frozen=True)
@@ -156,6 +154,7 @@ def finish(bench: Workbench, measured: Measured, choice: Choice | None, rule: Sc
 
 def _prove(bench: Workbench, measured: Measured, choice: Choice, tails: Tails, rule: ScopedRule) -> Proof:
     stats = measured.neurons
+    _recount(measured, choice, tails)
     neurons = certify_neurons(tails, fan_in=stats.fan_in)
     return Proof(
         choice=choice,
@@ -165,7 +164,6 @@ def _prove(bench: Workbench, measured: Measured, choice: Choice, tails: Tails, r
         # n_of_m keeps the largest of groups, not of the row: the theorem does not apply
         bound=None if isinstance(rule.rule, NOfM) else _bound(bench, measured, choice, neurons),
         cut_norm=cut_norm(tails, fan_in=stats.fan_in),
-        whole_norm=whole_norm(stats),
     )
 
 
@@ -176,6 +174,17 @@ def _bound(bench: Workbench, measured: Measured, choice: Choice, neurons: Neuron
     _recheck(measured, neurons.tail_l1, bound_l1)
     _recheck(measured, neurons.tail_l2, bound_l2)
     return Bound(tail_l1_max=float(bound_l1.max()), tail_l2_max=float(bound_l2.max()))
+
+
+def _recount(measured: Measured, choice: Choice, tails: Tails) -> None:
+    """Refuse to send a tensor with more or fewer zeros than the choice explains.
+
+    Errors: CertificateRefuted.
+    """
+    cut = measured.plan.fan_in - choice.cut.kept.sum(axis=1)
+    if np.any(tails.zeros < cut) or np.any(tails.zeros > cut + measured.neurons.zeros):
+        name = shorten(repr(measured.plan.entry.name))
+        raise CertificateRefuted(f"tensor {name}: the zeros after the cut do not match what was to be cut")
 
 
 def _recheck(measured: Measured, tail: Array, bound: Array) -> None:

@@ -107,6 +107,8 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
                 ) as frames:
                     async for frame in frames:
                         yield frame
+                        if isinstance(frame, pb.CompressResponse):
+                            self.metrics.sent_bytes.inc(len(frame.data))
             log.info("answered", seconds=round(stopwatch.total_seconds, 6))
         except EllqError as refusal:
             await self._refuse(refusal, context)
@@ -148,8 +150,6 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
             yield event
 
     def _count(self, outcome: Outcome, request: Request) -> None:
-        if outcome.payload is not None:
-            self.metrics.sent_bytes.inc(len(outcome.payload))
         if outcome.measured is not None:
             self.metrics.weights.labels(outcome.plan.entry.dtype).inc(outcome.plan.weights)
         rule = outcome.plan.rule or request.rule
@@ -157,7 +157,7 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
             name = rule_to_wire(rule).WhichOneof("kind")
             kept = int(outcome.proof.choice.cut.kept.sum())
             self.metrics.kept_weights.labels(name).inc(kept)
-            self.metrics.kept_ratio.labels(name).observe(kept / outcome.plan.weights)
+            self.metrics.keep_ratio.labels(name).observe(kept / outcome.plan.weights)
 
     async def _refuse(self, refusal: EllqError, context: Context) -> NoReturn:
         self.metrics.refusals.labels(refusal.reason).inc()

@@ -1,7 +1,7 @@
 """What a whole call adds up to."""
 
 from ellq.v1 import compression_pb2 as pb
-from ellq_math.certificates import SquaredNorm, certify_pool
+from ellq_math.certificates import SquaredNorm, certify_pool, whole_norm
 from ellq_math.pooling import pool
 from ellq_math.values import RowStatistics
 from ellq_server.planning import Planning, Reason
@@ -14,6 +14,9 @@ MOST_WARNINGS = 1000
 """Warnings that travel; the summary is one frame."""
 
 
+NOTHING_CUT = SquaredNorm(square=0.0, exponent=0, roundings=0)
+
+
 class Totals:
     """Adds up the outcomes of one call."""
 
@@ -23,7 +26,8 @@ class Totals:
         self._layers: list[RowStatistics] = []
         self._cuts: list[SquaredNorm] = []
         self._wholes: list[SquaredNorm] = []
-        self.kept = 0
+        self._ruled = False
+        self._kept = 0
         self._zeros_after = 0
         self._warnings = [_idle(glob) for glob in planning.idle_globs]
         if not planning.compressible:
@@ -34,12 +38,18 @@ class Totals:
         """Add one tensor, in offset order."""
         if outcome.reason is Reason.NONFINITE:
             self._warnings.append(_nonfinite(outcome.plan.entry.name))
-        if outcome.measured is not None:
-            self._layers.append(outcome.measured.layer)
-        if outcome.proof is not None:
+        if outcome.measured is None:
+            return
+        self._layers.append(outcome.measured.layer)
+        self._wholes.append(whole_norm(outcome.measured.neurons))
+        if outcome.proof is None:  # no rule touched it: everything stays
+            self._cuts.append(NOTHING_CUT)
+            self._kept += outcome.plan.weights
+            self._zeros_after += int(outcome.measured.layer.zeros[0])
+        else:
+            self._ruled = True
             self._cuts.append(outcome.proof.cut_norm)
-            self._wholes.append(outcome.proof.whole_norm)
-            self.kept += int(outcome.proof.choice.cut.kept.sum())
+            self._kept += int(outcome.proof.choice.cut.kept.sum())
             self._zeros_after += int(outcome.proof.tails.zeros.sum())
 
     def summary(self, request: Request) -> pb.Summary:
@@ -55,10 +65,10 @@ class Totals:
             summary.weights = everything.fan_in
             summary.zeros_before = int(everything.zeros[0])
             getattr(summary, "global").CopyFrom(indices_of_row(everything, request))
-        if self._cuts:
+        if self._ruled:
             certificate = certify_pool(self._cuts, self._wholes)
             summary.frobenius, summary.frobenius_ratio = certificate.frobenius, certificate.frobenius_ratio
-            summary.kept, summary.zeros_after = self.kept, self._zeros_after
+            summary.kept, summary.zeros_after = self._kept, self._zeros_after
         return summary
 
 

@@ -220,3 +220,33 @@ def test_analyze_without_a_rule_measures_only(caller: Caller) -> None:
     assert not report.HasField("certificate")
     assert report.distribution.spectral_norm_bound >= np.linalg.norm(random((20, 30)).astype(np.float64), 2)
     assert report.measurement.weights == 600
+
+
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize("scope", [pb.SCOPE_NEURON, pb.SCOPE_LAYER])
+@pytest.mark.parametrize("rule", ["tail", "lq_bound"])
+def test_what_is_guaranteed_holds(caller: Caller, rule: str, scope: pb.Scope, p: int) -> None:
+    """The l_p norm of what is cut is at most epsilon times the norm of all, row by row or over the tensor."""
+    epsilon, weights = 0.3, random((30, 50)).astype(np.float64)
+    kinds = {"tail": pb.TailRule(epsilon=epsilon, p=p), "lq_bound": pb.LqBoundRule(epsilon=epsilon, q=0.5, p=p)}
+    answer = caller.compress(stream_of({"w": weights}), pb.Rule(scope=scope, **{rule: kinds[rule]}))
+    after = np.frombuffer(answer.data, np.float64, weights.size, answer.manifest.header_bytes).reshape(weights.shape)
+    rows = weights if scope == pb.SCOPE_NEURON else weights.reshape(1, -1)
+    gone = np.where(after == 0, weights, 0).reshape(rows.shape)
+    for row, cut in zip(np.abs(rows) ** p, np.abs(gone) ** p, strict=True):
+        assert math.fsum(cut) <= epsilon**p * math.fsum(row)
+    if rule == "tail":
+        assert (after == 0).sum() > 0
+
+
+def test_totals_count_what_no_rule_touched(caller: Caller) -> None:
+    tensors = {"a": random((8, 8), seed=1), "b": random((8, 8), seed=2)}
+    overrides = [pb.TensorOverride(glob="a", rule=HALF)]
+    summary = caller.analyze(stream_of(tensors), selection=pb.Selection(overrides=overrides)).summary
+    everything = np.concatenate([tensors["a"].ravel(), tensors["b"].ravel()]).astype(np.float64)
+    gone = (tensors["a"] - half_of(tensors["a"])).astype(np.float64)
+    ratio = math.sqrt(math.fsum(gone.ravel() ** 2) / math.fsum(everything**2))
+    assert (summary.weights, summary.kept, summary.zeros_before, summary.zeros_after) == (128, 96, 0, 32)
+    assert ratio <= summary.frobenius_ratio <= ratio * (1 + 1e-12)
+    index = 128 * math.fsum(np.abs(everything)) / math.fsum(np.sqrt(np.abs(everything))) ** 2
+    assert getattr(summary, "global").sparsity_index == pytest.approx(index, rel=1e-12)

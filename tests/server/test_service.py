@@ -8,21 +8,18 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from prometheus_client.parser import text_string_to_metric_families
 
 from ellq.v1 import compression_pb2 as pb
-from ellq_server.limits import CALL_BYTES, TENSORS_AT_HAND
-from tests.server.wire import HALF, Caller, Refusal, cut, gather, read_refusal, stream_of, with_header
+from tests.server.process import Process
+from tests.server.wire import HALF, Caller, Refusal, cut, gather, read_refusal, stream_of
 
 STREAM = stream_of({"w": np.ones((64, 64), np.float32)})
 
@@ -49,6 +46,20 @@ class HeldCall:
     def cancel(self) -> None:
         self._call.cancel()
         self._go.set()
+
+
+def test_a_client_that_stops_reading_loses_its_place(serve: Callable[..., Caller]) -> None:
+    caller = serve(idle_seconds=0.5, concurrent_calls=1)
+    stream = stream_of({str(i): np.ones((512, 1024), np.float32) for i in range(100)})
+    frames = [pb.CompressRequest(options=pb.CompressOptions(rule=HALF))]
+    frames += [pb.CompressRequest(data=data) for data in cut(stream, 1 << 20)]
+    stalled = caller.stub.Compress(iter(frames), timeout=60)
+    next(stalled)
+    deadline = time.monotonic() + 20
+    while caller.server._admission.calls and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert caller.compress(STREAM).summary.tensors == 1
+    stalled.cancel()
 
 
 def test_one_call_too_many_is_told_when_to_come_back(serve: Callable[..., Caller]) -> None:
@@ -130,55 +141,11 @@ def test_a_certificate_above_its_bound_is_never_sent(serve: Callable[..., Caller
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.INTERNAL, "CERTIFICATE_REFUTED")
 
 
-class Process:
-    """`ellq serve` as an operator starts it."""
-
-    def __init__(self, *arguments: str, **environment: str) -> None:
-        self.port, self.metrics_port = free_port(), free_port()
-        command = [
-            sys.executable,
-            "-m",
-            "ellq_server",
-            "--listen",
-            f"127.0.0.1:{self.port}",
-            "--metrics-port",
-            str(self.metrics_port),
-        ]
-        self.process = subprocess.Popen([*command, *arguments], env=os.environ | environment, stderr=subprocess.PIPE, text=True)
-        self.caller = Caller(f"127.0.0.1:{self.port}")
-        grpc.channel_ready_future(self.caller.channel).result(timeout=60)
-        self.health = health_pb2_grpc.HealthStub(self.caller.channel)
-
-    def status(self, service: str = "") -> int:
-        return self.health.Check(health_pb2.HealthCheckRequest(service=service), timeout=5, wait_for_ready=True).status
-
-    def metrics(self) -> dict[str, float]:
-        page = urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5).read().decode()
-        samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
-        return {sample.name + json.dumps(sample.labels, sort_keys=True): sample.value for sample in samples}
-
-    def peak_memory_bytes(self) -> int:
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
-
-    def logs_after_end(self) -> list[dict[str, object]]:
-        _, errors = self.process.communicate(timeout=30)
-        return [json.loads(line) for line in errors.splitlines()]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture
 def process() -> Iterator[Process]:
-    started = Process("--drain-delay-seconds", "0.3", "--reflection")
-    yield started
-    started.caller.channel.close()
-    started.process.kill()
-    started.process.communicate()
+    """A server that drains quickly and shows its contract."""
+    with Process("--drain-delay-seconds", "0.3", "--reflection") as started:
+        yield started
 
 
 def test_a_server_process_from_start_to_drain(process: Process) -> None:
@@ -291,26 +258,6 @@ def test_health_answers_while_every_worker_is_busy(process: Process) -> None:
         assert [call.result().summary.tensors for call in calls] == [1] * 4
     assert len(waits) > 3
     assert max(waits) < 2  # the kubelet's patience is set to more
-
-
-def test_memory_is_a_few_tensors_whatever_the_stream(process: Process) -> None:
-    """A stream of 100 tensors grows the process no more than the server reserves for a call with one of them."""
-    tensor = np.random.default_rng(0).standard_normal((1024, 1024)).astype(np.float32)
-    spans = {f"w{i}": [i * tensor.nbytes, (i + 1) * tensor.nbytes] for i in range(100)}
-    header = {name: {"dtype": "F32", "shape": [1024, 1024], "data_offsets": span} for name, span in spans.items()}
-
-    def frames() -> Iterator[pb.CompressRequest]:
-        yield pb.CompressRequest(options=pb.CompressOptions(rule=HALF))
-        yield pb.CompressRequest(data=with_header(json.dumps(header).encode()))
-        for _ in spans:
-            yield from (pb.CompressRequest(data=data) for data in cut(tensor.tobytes(), 1 << 20))
-
-    before = process.peak_memory_bytes()
-    received = 0
-    for frame in process.caller.stub.Compress(frames(), timeout=120):
-        received += len(frame.data)
-    assert received > 100 * tensor.nbytes
-    assert process.peak_memory_bytes() - before < CALL_BYTES + TENSORS_AT_HAND * tensor.nbytes
 
 
 def test_reflection_is_offered_when_asked_for_and_only_then(process: Process, caller: Caller) -> None:

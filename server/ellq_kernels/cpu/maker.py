@@ -31,6 +31,11 @@ class CpuKernels:
     def __init__(self, *, threads: int | None = None) -> None:
         self._threads = Threads(threads)
 
+    @property
+    def scratch_bytes_a_weight(self) -> int:
+        """Room for selection keys and passing arrays."""
+        return 8
+
     def load(self, payload: bytearray | memoryview, *, dtype: str, neurons: int, fan_in: int) -> CpuWeights:
         """Share the buffer."""
         bits = weight_bits(payload, dtype=dtype, neurons=neurons, fan_in=fan_in)

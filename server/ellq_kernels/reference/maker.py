@@ -38,6 +38,11 @@ class ReferenceKernels:
             raise RuntimeError("reference-cuda kernels need a CUDA device, and torch sees none")
         self.device = device
 
+    @property
+    def scratch_bytes_a_weight(self) -> int:
+        """Room for selection keys and passing arrays."""
+        return 96
+
     def load(self, payload: bytearray | memoryview, *, dtype: str, neurons: int, fan_in: int) -> ReferenceWeights:
         """Share the buffer on the CPU, copy it to a CUDA device."""
         raw = weight_bits(payload, dtype=dtype, neurons=neurons, fan_in=fan_in)

@@ -1,0 +1,103 @@
+"""What a call really takes is within what the server reserves for it, for every shape that makes it take more."""
+
+import json
+from collections.abc import Iterator
+
+import grpc
+import numpy as np
+import pytest
+
+from ellq.v1 import compression_pb2 as pb
+from ellq_kernels import make_kernels
+from ellq_server.admission import Admission
+from ellq_server.header import parse_header
+from ellq_server.limits import CALL_BYTES, TENSORS_AT_HAND, limits_of, needed_bytes
+from ellq_server.planning import plan_tensors
+from ellq_server.refusals import Busy
+from ellq_server.requests import read_analyze
+from ellq_server.settings import Settings
+from tests.server.process import Process
+from tests.server.wire import HALF, cut, with_header
+
+PAIRS = pb.Rule(scope=pb.SCOPE_NEURON, n_of_m=pb.NOfMRule(n=1, m=2))
+TAIL = pb.Rule(scope=pb.SCOPE_LAYER, tail=pb.TailRule(epsilon=0.1, p=2))
+POOLED = pb.Rule(scope=pb.SCOPE_GLOBAL, sparsity_index=pb.SparsityIndexRule(q=0.3))
+TRANSPOSED = pb.Selection(overrides=[pb.TensorOverride(glob="*", neuron_axis=[1])])
+
+SHAPES = {
+    "square": ((2048, 4096), "F32", {"rule": HALF}),
+    "single weights": ((2_000_000, 1), "BF16", {"rule": HALF}),
+    "small kernels": ((1_000_000, 1, 3, 3), "F32", {"rule": HALF}),
+    "pairs": ((2048, 4096), "BF16", {"rule": PAIRS}),
+    "transposed": ((2048, 4096), "F32", {"rule": HALF, "selection": TRANSPOSED}),
+    "layer tail": ((2048, 4096), "F32", {"rule": TAIL}),
+    "pooled": ((2048, 4096), "F32", {"rule": POOLED}),
+    "distribution": ((1024, 1024), "BF16", {"distribution": True}),
+    "distribution of a column": ((200_000, 1), "F32", {"distribution": True}),
+}
+
+
+@pytest.fixture
+def process() -> Iterator[Process]:
+    with Process() as started:
+        yield started
+
+
+@pytest.mark.parametrize("case", SHAPES)
+def test_a_call_takes_no_more_than_it_reserves(process: Process, case: str) -> None:
+    shape, dtype, wanted = SHAPES[case]
+    bits = np.random.default_rng(0).integers(0, 0x3F80, np.prod(shape) * (1 if dtype == "BF16" else 2)).astype(np.uint16)
+    raw = bits.tobytes()
+    text = json.dumps({"w": {"dtype": dtype, "shape": shape, "data_offsets": [0, len(raw)]}}).encode()
+    options = pb.AnalyzeOptions(**wanted)
+    frames = [pb.AnalyzeRequest(options=options), pb.AnalyzeRequest(data=with_header(text))]
+    before = process.peak_memory_bytes()
+    body = (pb.AnalyzeRequest(data=data) for data in cut(raw, 1 << 20))
+    for _ in process.caller.stub.Analyze(iter([*frames, *body]), timeout=120):
+        pass
+    assert process.peak_memory_bytes() - before <= reserved(text, options)
+
+
+def reserved(text: bytes, options: pb.AnalyzeOptions) -> int:
+    request = read_analyze(options)
+    header = parse_header(b"", text, most_tensors=10)
+    planning = plan_tensors(header.tensors, request.selection)
+    return needed_bytes(request, header, planning, limits_of(Settings()), make_kernels("cpu"))
+
+
+def test_a_long_stream_takes_no_more_than_one_of_its_tensors(process: Process) -> None:
+    tensor = np.random.default_rng(0).standard_normal((1024, 1024)).astype(np.float32)
+    spans = {f"w{i}": [i * tensor.nbytes, (i + 1) * tensor.nbytes] for i in range(100)}
+    header = {name: {"dtype": "F32", "shape": [1024, 1024], "data_offsets": span} for name, span in spans.items()}
+
+    def frames() -> Iterator[pb.CompressRequest]:
+        yield pb.CompressRequest(options=pb.CompressOptions(rule=HALF))
+        yield pb.CompressRequest(data=with_header(json.dumps(header).encode()))
+        for _ in spans:
+            yield from (pb.CompressRequest(data=data) for data in cut(tensor.tobytes(), 1 << 20))
+
+    before = process.peak_memory_bytes()
+    received = sum(len(frame.data) for frame in process.caller.stub.Compress(frames(), timeout=120))
+    assert received > 100 * tensor.nbytes
+    assert process.peak_memory_bytes() - before < CALL_BYTES + TENSORS_AT_HAND * tensor.nbytes
+
+
+def test_a_claim_of_gigabytes_costs_nothing_until_they_come(process: Process) -> None:
+    size = 1 << 30
+    header = {"w": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}
+    frames = [pb.CompressRequest(options=pb.CompressOptions(rule=HALF))]
+    frames += [pb.CompressRequest(data=with_header(json.dumps(header).encode(), b"only this"))]
+    before = process.peak_memory_bytes()
+    with pytest.raises(grpc.RpcError, match="with 9 of 1073741824 bytes"):
+        list(process.caller.stub.Compress(iter(frames), timeout=60))
+    assert process.peak_memory_bytes() - before < CALL_BYTES
+
+
+def test_memory_that_is_reserved_is_not_given_twice() -> None:
+    admission = Admission(concurrent_calls=2, memory_bytes=100)
+    with admission.memory(60):
+        with pytest.raises(Busy), admission.memory(60):
+            pass
+        with admission.memory(40):
+            assert admission.reserved_bytes == 100
+    assert admission.reserved_bytes == 0
