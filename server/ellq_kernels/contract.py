@@ -6,7 +6,7 @@ the maker wants them (host or device), and come back as bytes (`payload`).
 
 from typing import Any, Protocol
 
-from ellq_math.values import Counts, Cut, FixedPoint, Histogram, RowStatistics, Tails
+from ellq_math.values import Counts, Cut, FixedPoint, Histogram, PoolUnits, RowStatistics, Tails
 
 
 class Weights(Protocol):
@@ -63,27 +63,27 @@ class Kernels(Protocol):
         ...
 
     def unit_totals(self, weights: Any, fixed: tuple[FixedPoint, ...]) -> Counts:
-        """Return lower bounds of the fixed-point totals: sums of floor instead of ceil.
+        """Return lower bounds of the fixed-point totals: sums of floor instead of ceil. One FixedPoint for each neuron.
 
-        One FixedPoint for each neuron, or a single one for all weights as one row. Shape: (len(fixed),) int64.
+        Shape: (neurons,) int64.
         """
         ...
 
     def keep_largest(self, weights: Any, kept: Counts, *, width: int) -> Cut:
         """Return the cut that keeps the `kept` largest magnitudes of every group.
 
-        `kept`: (neurons, groups) with width <= fan_in, or (1, 1) with width = neurons * fan_in. 0 <= kept <= group length.
+        `kept`: (neurons, groups) with width <= fan_in, 0 <= kept <= group length.
         """
         ...
 
     def keep_within(self, weights: Any, budgets: Counts, fixed: tuple[FixedPoint, ...]) -> Cut:
         """Return the cut that removes the most weights, smallest first, whose units add up to at most the budget.
 
-        One budget and FixedPoint for each neuron, or a single pair for all weights as one row. Zeros cost nothing.
+        One budget and FixedPoint for each neuron. Zeros cost nothing.
         """
         ...
 
-    def histogram(self, weights: Any, *, level: int, prefix: int, fixed: FixedPoint | None) -> Histogram:
+    def histogram(self, weights: Any, *, level: int, prefix: int, units: PoolUnits | None) -> Histogram:
         """Return the histogram of digit `level` over the magnitudes that start with `prefix` (ellq_math.pools.DIGITS)."""
         ...
 

@@ -31,10 +31,8 @@ def weight_bits(payload: bytearray | memoryview, *, dtype: str, neurons: int, fa
 def group_lengths(weights: Weights, width: int) -> Counts:
     """Return how many weights each group of `width` has; the last group of a row may be shorter.
 
-    Shape: (neurons, groups), or (1, 1) when the width is that of the whole matrix.
+    Shape: (neurons, groups).
     """
-    if width == weights.neurons * weights.fan_in:
-        return np.array([[width]])
     if not 1 <= width <= weights.fan_in:
         raise ValueError(f"groups of {width} weights do not fit {weights.neurons} neurons with a fan-in of {weights.fan_in}")
     starts = np.arange(0, weights.fan_in, width)
@@ -51,10 +49,10 @@ def demand_counts(weights: Weights, kept: Counts, *, width: int) -> None:
 
 
 def demand_one_each(weights: Weights, *counts: int) -> None:
-    """Raise ValueError unless the counts are all one for each neuron, or all one for the whole matrix."""
-    if set(counts) not in ({1}, {weights.neurons}):
+    """Raise ValueError unless all counts are one for each neuron."""
+    if set(counts) != {weights.neurons}:
         given = " and ".join(str(count) for count in counts)
-        raise ValueError(f"{given} given for {weights.neurons} neurons: give one for each, or one for all")
+        raise ValueError(f"{given} given for {weights.neurons} neurons: give one for each")
 
 
 def demand_cut(weights: Weights, cut: Cut) -> None:

@@ -21,7 +21,7 @@ class Scale(NamedTuple):
 
 
 class UnitScale(NamedTuple):
-    """How magnitudes become fixed-point units, for each row or for all rows as one. All of shape (rows,).
+    """How the magnitudes of each row become fixed-point units. All of shape (rows,).
 
     x = |w| first second; y = x resolution for p = 1, (x x slack) resolution for p = 2.
     """

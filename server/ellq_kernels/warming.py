@@ -4,7 +4,7 @@ import numpy as np
 
 from ellq_kernels.contract import Kernels
 from ellq_math.dtypes import WEIGHT_DTYPES
-from ellq_math.values import FixedPoint
+from ellq_math.values import FixedPoint, PoolUnits
 
 ORDERS = (0.3, 0.5, 1.0, 2.0)
 NEURONS, FAN_IN = 2, 4
@@ -20,8 +20,9 @@ def warm_up(kernels: Kernels) -> None:
         fixed = tuple(FixedPoint(p=1, exponent=int(np.frexp(largest)[1]), bits=32) for largest in statistics.max_magnitude)
         totals = kernels.unit_totals(weights, fixed)
         kernels.keep_within(weights, totals // 2, fixed)
-        kernels.keep_within(weights, totals[:1], fixed[:1])
         kernels.keep_largest(weights, np.ones((NEURONS, 1), np.int64), width=FAN_IN)
-        cut = kernels.keep_largest(weights, np.array([[NEURONS * FAN_IN // 2]]), width=NEURONS * FAN_IN)
+        kernels.histogram(weights, level=0, prefix=0, units=None)
+        kernels.histogram(weights, level=0, prefix=0, units=PoolUnits(p=1, bits=32))
+        cut, _ = kernels.cut_at(weights, threshold=float(statistics.max_magnitude[0]), ties_kept=FAN_IN)
         kernels.apply(weights, cut)
         kernels.payload(weights)

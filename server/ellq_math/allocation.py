@@ -12,7 +12,9 @@ import numpy as np
 
 from ellq_math.bounds import log_stechkin_constant
 from ellq_math.indices import log_effective_count, population
-from ellq_math.rules import CountRule, Fraction, LqBound, NOfM, PqIndex, SparsityIndex, Tail
+from ellq_math.pool_units import pool_units
+from ellq_math.pools import KeepCount, KeepWithin, Target
+from ellq_math.rules import CountRule, Fraction, LqBound, NOfM, PqIndex, Rule, SparsityIndex, Tail
 from ellq_math.sums import Array
 from ellq_math.values import Counts, FixedPoint, RowStatistics
 
@@ -60,6 +62,15 @@ def allocate(rule: CountRule, stats: RowStatistics, *, ignore_zeros: bool) -> Al
             return _groups(rule, stats)
 
 
+def pool_target(rule: Rule, stats: RowStatistics, *, ignore_zeros: bool) -> Target:
+    """Return what the rule keeps of a pool; `stats` are its one-row statistics with the orders of `rules.orders_for`."""
+    if isinstance(rule, Tail):
+        share = fractions.Fraction(rule.epsilon) ** rule.p
+        return KeepWithin(share=share, weights=stats.fan_in, units=pool_units(stats.fan_in, p=rule.p))
+    allocation = allocate(rule, stats, ignore_zeros=ignore_zeros)
+    return KeepCount(kept=int(allocation.kept[0, 0]), weights=stats.fan_in)
+
+
 def fixed_points(rule: Tail, stats: RowStatistics) -> tuple[FixedPoint, ...]:
     """Return the fixed-point form of each row's weights, fine enough that no total exceeds 2^61."""
     bits = FIXED_POINT_BITS - stats.fan_in.bit_length()
@@ -85,7 +96,8 @@ def _necessary_count(stats: RowStatistics, *, lower: float, upper: float, eta: f
     """
     sensitivity = upper / (upper - lower)
     log_count = log_effective_count(stats, lower, upper) - sensitivity * math.log1p(eta)
-    count = np.maximum(np.ceil(np.exp(log_count - GUARD * sensitivity)), 1.0)
+    with np.errstate(over="ignore"):  # orders that nearly agree, from sums that a caller sent
+        count = np.maximum(np.ceil(np.exp(log_count - GUARD * sensitivity)), 1.0)
     return _clipped(count, stats, weights=weights)
 
 

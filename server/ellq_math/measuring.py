@@ -59,8 +59,7 @@ def fixed_units(magnitudes: Array, fixed: FixedPoint, *, inexact_square: bool) -
 def keep_largest(magnitudes: Array, kept: Counts, *, width: int) -> Cut:
     """Return the cut that keeps the `kept` largest of every group.
 
-    Shape: magnitudes (rows, fan_in); kept (rows, groups) for groups of `width` <= fan_in, or (1, 1) and width = rows * fan_in
-    for all rows as one. 0 <= kept <= group length.
+    Shape: magnitudes (rows, fan_in); kept (rows, groups) for groups of `width` <= fan_in, 0 <= kept <= group length.
     """
     groups = _grouped(magnitudes, width=width, padding=-1.0)  # below every magnitude, so never kept
     descending = -np.sort(-groups, axis=-1)
@@ -73,13 +72,13 @@ def keep_largest(magnitudes: Array, kept: Counts, *, width: int) -> Cut:
 def keep_within(magnitudes: Array, budgets: Counts, fixed: tuple[FixedPoint, ...], *, inexact_square: bool) -> Cut:
     """Return the cut that removes the most weights, smallest first, whose units fit the budget.
 
-    Shape: magnitudes (rows, fan_in), budgets (rows,); or one budget for all rows as one.
+    Shape: magnitudes (rows, fan_in), budgets (rows,).
     """
-    rows = magnitudes if len(budgets) == len(magnitudes) else magnitudes.reshape(1, -1)
-    ascending = np.sort(rows, axis=1)
+    ascending = np.sort(magnitudes, axis=1)
     units = [fixed_units(row, point, inexact_square=inexact_square)[0] for row, point in zip(ascending, fixed, strict=True)]
     removed = (np.cumsum(units, axis=1) <= budgets[:, np.newaxis]).sum(axis=1)
-    return keep_largest(rows, (rows.shape[1] - removed)[:, np.newaxis], width=rows.shape[1])
+    fan_in = magnitudes.shape[1]
+    return keep_largest(magnitudes, (fan_in - removed)[:, np.newaxis], width=fan_in)
 
 
 def cut_mask(magnitudes: Array, cut: Cut) -> Mask:
@@ -89,8 +88,6 @@ def cut_mask(magnitudes: Array, cut: Cut) -> Mask:
     ties = groups == threshold
     stays = (groups > threshold) | (ties & (ties.cumsum(axis=-1) <= cut.ties_kept[..., np.newaxis]))
     rows, fan_in = magnitudes.shape
-    if cut.width > fan_in:
-        return ~stays.reshape(rows, fan_in)
     return ~stays.reshape(rows, -1)[:, :fan_in]
 
 
@@ -103,10 +100,8 @@ def _scaled(magnitudes: Array, largest: Array, *, scale: bool) -> tuple[Array, C
 
 
 def _grouped(magnitudes: Array, *, width: int, padding: float) -> Array:
-    """Return the weights in groups. Shape: (rows, fan_in) -> (rows, groups, width), or (1, 1, width) for all rows as one."""
+    """Return the weights in groups. Shape: (rows, fan_in) -> (rows, groups, width)."""
     rows, fan_in = magnitudes.shape
-    if width > fan_in:
-        return magnitudes.reshape(1, 1, width)
     groups = -(-fan_in // width)
     padded = np.full((rows, groups * width), padding)
     padded[:, :fan_in] = magnitudes

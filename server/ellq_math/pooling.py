@@ -1,7 +1,7 @@
 """Statistics of many rows as those of one row."""
 
-import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -37,19 +37,10 @@ def pool(parts: Sequence[RowStatistics]) -> RowStatistics:
     return _gather(rows, fan_in=sum(part.fan_in for part in parts))
 
 
-def from_logs(log_sums: dict[float, float], *, max_magnitude: float, zeros: int, weights: int) -> RowStatistics:
-    """Return one-row statistics from the natural logs of its power sums, by order, as a sketch carries them."""
-    orders = tuple(sorted(log_sums))
-    exponent = math.frexp(max_magnitude)[1]
-    sums = [math.exp(log_sums[order] - exponent * order * math.log(2)) for order in orders]
-    return RowStatistics(
-        orders=orders,
-        sums=np.array([sums]),
-        exponents=np.array([exponent]),
-        max_magnitude=np.array([max_magnitude]),
-        zeros=np.array([zeros]),
-        fan_in=weights,
-    )
+def with_orders(stats: RowStatistics, orders: tuple[float, ...]) -> RowStatistics:
+    """Return the same statistics with these of their orders alone."""
+    places = [stats.orders.index(order) for order in orders]
+    return replace(stats, orders=orders, sums=stats.sums[:, places])
 
 
 def common_exponent(exponents: Counts, *, present: Array) -> int:

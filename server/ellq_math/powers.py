@@ -42,7 +42,7 @@ class PowerTable:
     series: tuple[float, float, float, float]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def power_table(order: float) -> PowerTable:
     """Return the tables for an order in (0, 2]; every entry is rounded once, from 25 or more decimal digits."""
     exact = Decimal(order)

@@ -71,7 +71,7 @@ class Tails:
 
 @dataclass(frozen=True)
 class FixedPoint:
-    """Integers in place of magnitudes, so that sums of powers are exact in any order.
+    """Integers in place of the magnitudes of a row, so that sums of powers are exact in any order.
 
     units(w) = ceil((|w| 2^-exponent)^p 2^bits), at least 1 for every non-zero weight: never less than the true share. With
     |w| < 2^exponent and at most 2^(61 - bits) weights no sum exceeds 2^61.
@@ -86,6 +86,21 @@ class FixedPoint:
 
 
 @dataclass(frozen=True)
+class PoolUnits:
+    """The same for a pool, whose magnitudes may lie far apart: each in units of its own power of two.
+
+    With E the exponent field of |w| as a float64, at least 1, and x = |w| 2^(1022 - E), so x < 1, and x >= 1/2 unless |w| is
+    below 2^-1022: units(w) = ceil(x^p 2^bits), at least 1 for every non-zero weight. Magnitudes with the same exponent field
+    have the same scale, so their units add up in int64; across fields they add up as whole numbers without bounds.
+    """
+
+    p: int
+    """Order of the power, 1 or 2."""
+    bits: int
+    """Resolution: a unit is 2^-bits of 2^(p (E - 1022)). At most 2^(61 - bits) weights."""
+
+
+@dataclass(frozen=True)
 class Histogram:
     """How many magnitudes fall into each value of one digit of their float64 bit pattern.
 
@@ -95,4 +110,6 @@ class Histogram:
     weights: Counts
     """(2^digit bits,) int64."""
     units: Counts | None
-    """(2^digit bits,) int64 fixed-point sums; None when not asked for."""
+    """(2^digit bits,) int64 sums of units, rounded up; None when not asked for."""
+    lower_total: int | None
+    """Whole units of everything counted, rounded down (see pools.whole_units). Only where units are counted at level 0."""

@@ -5,6 +5,7 @@ either side is gone both queues shut down, and the other side ends at its next s
 """
 
 import asyncio
+import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -36,25 +37,13 @@ async def run_in_thread(
 ) -> AsyncGenerator[Frame]:
     """Yield what `work` yields in a worker thread when it is fed with `chunks`.
 
-    A client that takes nothing for `idle_seconds` while a frame waits for it loses the call: the consuming task is cancelled,
-    because it hangs in a write that nothing else would end.
-
     Errors: whatever `work` or `chunks` raise; TruncatedStream when the client sends nothing for `idle_seconds` while the
     worker waits for it.
     """
-    loop, consumer = asyncio.get_running_loop(), asyncio.current_task()
-    assert consumer is not None
     inlet: janus.Queue[bytes | _End[bytes]] = janus.Queue(FRAMES_IN_FLIGHT)
     outlet: janus.Queue[Frame | _End[Frame]] = janus.Queue(FRAMES_IN_FLIGHT)
     pump = asyncio.create_task(_pump(chunks, inlet.async_q))
-
-    def run() -> None:
-        try:
-            _work(work, inlet.sync_q, outlet.sync_q, idle_seconds)
-        except janus.SyncQueueFull:
-            loop.call_soon_threadsafe(consumer.cancel)
-
-    worker = loop.run_in_executor(threads, run)
+    worker = asyncio.get_running_loop().run_in_executor(threads, _work, work, inlet.sync_q, outlet.sync_q, idle_seconds)
     try:
         while not isinstance(frame := await outlet.async_q.get(), _End):
             yield frame
@@ -88,19 +77,21 @@ def _work(
     outlet: janus.SyncQueue[Frame | _End[Frame]],
     idle_seconds: float,
 ) -> None:
-    """Errors: janus.SyncQueueFull when nobody takes a frame for `idle_seconds`."""
     error: BaseException | None = None
     try:
         for frame in work(_chunks(inlet, idle_seconds)):
-            outlet.put(frame, timeout=idle_seconds)
+            outlet.put(frame)
     except janus.SyncQueueShutDown:
         return  # the call is gone
-    except janus.SyncQueueFull:
-        raise
     except BaseException as raised:
+        # the traceback and this frame hold each other, and through them whole tensors, until the collector comes
+        traceback.clear_frames(raised.__traceback__)
         error = raised
-    with suppress(janus.SyncQueueShutDown):
-        outlet.put(_End(error), timeout=idle_seconds)
+    try:
+        with suppress(janus.SyncQueueShutDown):
+            outlet.put(_End(error))
+    finally:
+        del error
 
 
 def _chunks(inlet: janus.SyncQueue[bytes | _End[bytes]], idle_seconds: float) -> Iterator[bytes]:

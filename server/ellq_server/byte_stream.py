@@ -37,7 +37,13 @@ class ByteStream:
 
     def expect_end(self) -> None:
         """Raise TrailingBytes when anything follows."""
-        if self._rest or self._next_chunk():
+        try:
+            more = self._rest or self._next_chunk()
+        except TruncatedStream as error:
+            raise TruncatedStream(
+                f"all tensors came, but the stream was not closed after them: {error}", field="data"
+            ) from error
+        if more:
             message = f"the stream goes on after its last tensor, which ends at byte {self.position_bytes}"
             raise TrailingBytes(message, field="data")
 

@@ -76,7 +76,7 @@ def parse_header(prefix: bytes, text: bytes, *, most_tensors: int) -> Header:
 
     Errors: MalformedWeights; TooLarge (TOO_MANY_TENSORS).
     """
-    document = _parse_json(text)
+    document = _parse_json(text, most_tensors=most_tensors)
     _check_metadata(document.pop(METADATA, {}))
     if len(document) > most_tensors:
         message = f"the header lists {len(document)} tensors; this server takes at most {most_tensors} in one stream"
@@ -86,9 +86,14 @@ def parse_header(prefix: bytes, text: bytes, *, most_tensors: int) -> Header:
     return Header(raw=prefix + text, tensors=tuple(tensors))
 
 
-def _parse_json(text: bytes) -> dict[str, Any]:
+def _parse_json(text: bytes, *, most_tensors: int) -> dict[str, Any]:
     if not text.startswith(b"{"):
         raise _malformed(f"the header starts with byte 0x{text[0]:02x}; a JSON object starts with '{{'")
+    if max(text.count(b"["), text.count(b"{")) > 4 * most_tensors + 64:
+        # An honest header has two lists and an object a tensor, and names may hold brackets too. The parser holds the
+        # interpreter while it builds millions of empty lists, and health checks wait.
+        message = f"the header opens more lists and objects than {most_tensors} tensors have"
+        raise TooLarge(f"{message}; this server takes at most that many in one stream", reason="TOO_MANY_TENSORS", field="data")
     try:
         decoded = text.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -1,10 +1,12 @@
 """Counts every call on its way in and out."""
 
+import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
+from prometheus_client import Counter
 
 from ellq_server.metrics import Metrics
 
@@ -26,6 +28,9 @@ class MetricsInterceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return handler
         _, service, method = handler_call_details.method.split("/", 2)
+        if inspect.iscoroutinefunction(handler.stream_stream):
+            counted = self._counted_writes(service, method, handler.stream_stream)
+            return grpc.stream_stream_rpc_method_handler(counted, handler.request_deserializer, handler.response_serializer)
         if handler.request_streaming and handler.response_streaming:
             counted = self._counted("bidi_stream", service, method, handler.stream_stream)
             return grpc.stream_stream_rpc_method_handler(counted, handler.request_deserializer, handler.response_serializer)
@@ -56,6 +61,18 @@ class MetricsInterceptor(grpc.aio.ServerInterceptor):
 
         return counted
 
+    def _counted_writes(
+        self, service: str, method: str, behaviour: Callable[..., Awaitable[None]]
+    ) -> Callable[..., Awaitable[None]]:
+        labels = ("bidi_stream", service, method)
+
+        async def counted(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext) -> None:
+            async with _Call(self._metrics, labels, context):
+                counting = _CountingContext(context, self._metrics.sent.labels(*labels))
+                await behaviour(self._counting(requests, labels), counting)
+
+        return counted
+
     def _counted_unary(
         self, service: str, method: str, behaviour: Callable[..., Awaitable[Any]]
     ) -> Callable[..., Awaitable[Any]]:
@@ -75,6 +92,21 @@ class MetricsInterceptor(grpc.aio.ServerInterceptor):
         async for request in requests:
             received.inc()
             yield request
+
+
+class _CountingContext:
+    """A context that counts what is written through it."""
+
+    def __init__(self, context: grpc.aio.ServicerContext, sent: Counter) -> None:
+        self._context = context
+        self._sent = sent
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    async def write(self, message: Any) -> None:
+        await self._context.write(message)
+        self._sent.inc()
 
 
 class _Call:

@@ -2,19 +2,22 @@
 
 from dataclasses import dataclass
 
-from ellq_kernels.contract import Kernels
 from ellq_math.rules import NOfM
 from ellq_server.header import Header
 from ellq_server.planning import Plan, Planning
 from ellq_server.refusals import InvalidRequest, TooLarge, shorten
 from ellq_server.requests import Request, Scope
+from ellq_server.sentence import Workbench
 from ellq_server.settings import Settings
 
 TENSORS_AT_HAND = 3
 """Copies of the largest tensor that a call can hold: as read, as written, and the one before on its way out."""
 
-NEURON_BYTES = 450
+NEURON_BYTES = 400
 """Statistics, choice and certificate of one neuron: some forty numbers of eight bytes, and passing ones (measured: 340)."""
+
+SUM_BYTES = 16
+"""A power sum of one neuron, once as kept and once in passing."""
 
 GROUP_BYTES = 80
 """Threshold, ties and count of one group of n_of_m, and passing ones (measured: 61)."""
@@ -64,20 +67,20 @@ def is_pooled(request: Request, planning: Planning) -> bool:
     return any(plan.rule is None for plan in planning.compressible)
 
 
-def needed_bytes(request: Request, header: Header, planning: Planning, limits: Limits, kernels: Kernels) -> int:
+def needed_bytes(request: Request, header: Header, planning: Planning, limits: Limits, bench: Workbench) -> int:
     """Return how much memory the call needs at most.
 
     Errors: TooLarge (TENSOR_TOO_LARGE, PAYLOAD_TOO_LARGE); InvalidRequest (SKETCH_REQUIRED).
     """
     _check_sizes(header, limits)
-    largest = max(planning.plans, key=lambda plan: _tensor_bytes(request, plan, kernels), default=None)
-    needed = CALL_BYTES + (_tensor_bytes(request, largest, kernels) if largest else 0)
+    largest = max(planning.plans, key=lambda plan: _tensor_bytes(plan, bench), default=None)
+    needed = CALL_BYTES + (_tensor_bytes(largest, bench) if largest else 0)
     if largest and needed > limits.memory_bytes:
         name = shorten(repr(largest.entry.name))
         message = f"tensor {name} needs {needed} bytes of memory with these options; this server has {limits.memory_bytes}"
         raise TooLarge(message, reason="TENSOR_TOO_LARGE", field="data")
     if is_pooled(request, planning):
-        held = header.payload_bytes + sum(NEURON_BYTES * plan.neurons for plan in planning.compressible)
+        held = header.payload_bytes + sum(_neuron_bytes(bench) * plan.neurons for plan in planning.compressible)
         if header.payload_bytes > limits.pooled_payload_bytes or needed + held > limits.memory_bytes:
             holds = f"{header.payload_bytes} bytes of payload need {needed + held} bytes of memory at once"
             allowed = f"this server has {limits.memory_bytes} and holds at most {limits.pooled_payload_bytes} bytes of payload"
@@ -97,17 +100,21 @@ def _check_sizes(header: Header, limits: Limits) -> None:
         raise TooLarge(message, reason="PAYLOAD_TOO_LARGE", field="data")
 
 
-def _tensor_bytes(request: Request, plan: Plan, kernels: Kernels) -> int:
+def _neuron_bytes(bench: Workbench) -> int:
+    return NEURON_BYTES + SUM_BYTES * len(bench.orders)
+
+
+def _tensor_bytes(plan: Plan, bench: Workbench) -> int:
     """Return how much memory one tensor needs while it is worked on."""
     needed = TENSORS_AT_HAND * plan.entry.length_bytes
     if plan.reason is not None:
         return needed
-    needed += kernels.scratch_bytes_a_weight * plan.weights + NEURON_BYTES * plan.neurons
+    needed += bench.kernels.scratch_bytes_a_weight * plan.weights + _neuron_bytes(bench) * plan.neurons
     if plan.neuron_axis != tuple(range(len(plan.neuron_axis))):
         needed += plan.entry.length_bytes  # the transposed copy
-    scoped = plan.rule or request.rule
+    scoped = plan.rule or bench.request.rule
     if scoped and isinstance(scoped.rule, NOfM):
         needed += GROUP_BYTES * plan.neurons * -(-plan.fan_in // scoped.rule.m)
-    if request.distribution:
+    if bench.request.distribution:
         needed += DISTRIBUTION_BYTES_A_WEIGHT * plan.weights + DISTRIBUTION_BYTES_A_LINE * (plan.neurons + plan.fan_in)
     return needed

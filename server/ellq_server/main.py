@@ -1,6 +1,8 @@
 """`ellq serve`: settings, signals, and an exit code."""
 
 import asyncio
+import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -41,6 +43,11 @@ async def _run(server: Server) -> None:
     await server.start()
     await stop.wait()
     await server.drain()
+    if server.busy:
+        # A thread in the middle of a kernel cannot be stopped, and the interpreter would wait for it at its end. Nothing is
+        # kept here, so nothing is lost.
+        logging.shutdown()
+        os._exit(EXIT_OK)
 
 
 def _explained(error: Exception) -> str:

@@ -17,7 +17,10 @@ TABLE_NAMES = ("*embed*", "*wte.*", "*wpe.*", "*lm_head*")
 
 
 MOST_MATCHES = 10_000_000
-"""Globs times tensors: some ten seconds of a worker's time."""
+"""Globs times tensors, and"""
+
+MOST_LETTERS = 20_000_000_000
+"""letters of all globs times letters of all names: each keeps the worst that matching can take near ten seconds."""
 
 
 class Reason(Enum):
@@ -98,9 +101,11 @@ def plan_tensors(tensors: Sequence[TensorEntry], selection: Selection) -> Planni
 
 
 def _check_work(tensors: Sequence[TensorEntry], selection: Selection) -> None:
-    globs = len(selection.include) + len(selection.exclude) + len(selection.overrides)
-    if globs * len(tensors) > MOST_MATCHES:
-        message = f"{globs} globs over {len(tensors)} tensors; allowed are at most {MOST_MATCHES} matches in one call"
+    globs = (*selection.include, *selection.exclude, *(override.glob for override in selection.overrides))
+    letters = sum(map(len, globs)) * sum(len(entry.name) for entry in tensors)
+    if len(globs) * len(tensors) > MOST_MATCHES or letters > MOST_LETTERS:
+        asked = f"{len(globs)} globs over {len(tensors)} tensors are {len(globs) * len(tensors)} matches and {letters} letters"
+        message = f"{asked}; allowed are {MOST_MATCHES} matches and {MOST_LETTERS} letters (of globs, times those of names)"
         raise InvalidRequest(message, reason="INVALID_GLOB", field="options.selection")
 
 

@@ -10,7 +10,7 @@ from enum import Enum
 from ellq.v1 import compression_pb2 as pb
 from ellq_math.rules import Fraction, IndexOrders, InvalidParameter, LqBound, NOfM, PqIndex, Rule, SparsityIndex, Tail
 from ellq_server.refusals import InvalidRequest, shorten
-from ellq_server.sketches import Sketch, sketch_from_wire
+from ellq_server.sketches import Sketch, invalid_sketch, sketch_from_wire, sketch_orders
 
 MOST_GLOBS = 1000
 LONGEST_GLOB = 1024
@@ -110,11 +110,12 @@ def _read(
 ) -> Request:
     rule = _rule(options.rule, "options.rule") if options.HasField("rule") else None
     digest = _digest(options)
-    if (builds_sketch or sketch is not None) and (rule is None or rule.scope is not Scope.GLOBAL):
-        raise InvalidRequest("a sketch needs a rule of SCOPE_GLOBAL", reason="INVALID_SKETCH", field="options.sketch")
+    if builds_sketch and (rule is None or rule.scope is not Scope.GLOBAL):
+        raise _sketch_without_rule()
+    indices = _indices(options.indices, rule)
     return Request(
         selection=_selection(options.selection),
-        indices=_indices(options.indices, rule),
+        indices=indices,
         rule=rule,
         pass_nonfinite=_passes_nonfinite(options.nonfinite),
         ignore_zeros=options.ignore_zeros,
@@ -122,9 +123,23 @@ def _read(
         distribution=distribution,
         sends_weights=sends_weights,
         builds_sketch=builds_sketch,
-        sketch=None if sketch is None else sketch_from_wire(sketch, digest, must_be_final=sends_weights),
+        sketch=_sketch(sketch, rule, indices, digest, must_be_final=sends_weights),
         options_sha256=digest,
     )
+
+
+def _sketch(
+    wire: pb.Sketch | None, rule: ScopedRule | None, indices: IndexOrders, digest: bytes, *, must_be_final: bool
+) -> Sketch | None:
+    if wire is None:
+        return None
+    if rule is None or rule.scope is not Scope.GLOBAL:
+        raise _sketch_without_rule()
+    return sketch_from_wire(wire, rule.rule, sketch_orders(indices, rule.rule), digest, must_be_final=must_be_final)
+
+
+def _sketch_without_rule() -> InvalidRequest:
+    return invalid_sketch("a sketch needs a rule of SCOPE_GLOBAL")
 
 
 def _digest(options: pb.AnalyzeOptions | pb.CompressOptions) -> bytes:

@@ -1,14 +1,14 @@
 """What happens to one tensor: measure, allocate, choose, apply, certify."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 
 from ellq_kernels.contract import Kernels
-from ellq_math.allocation import allocate, fixed_points, tail_budgets
+from ellq_math.allocation import Allocation, allocate, fixed_points, pool_target, tail_budgets
 from ellq_math.bounds import tail_bound
 from ellq_math.certificates import (
     LayerCertificate,
@@ -21,14 +21,18 @@ from ellq_math.certificates import (
 from ellq_math.distributions import Distribution, describe
 from ellq_math.dtypes import WEIGHT_DTYPES, Bits, decode
 from ellq_math.pooling import fold
-from ellq_math.rules import NOfM, Tail, orders_for
+from ellq_math.rules import NOfM, Rule, Tail, orders_for
 from ellq_math.sums import Array, round_down, sum_roundings
 from ellq_math.values import Cut, RowStatistics, Tails
 from ellq_server.layout import from_rows, stored_index, to_rows
 from ellq_server.planning import Plan, Reason
-from ellq_server.refusals import CertificateRefuted, NonfiniteWeight, shorten
+from ellq_server.refusals import CertificateRefuted, InvalidRequest, NonfiniteWeight, shorten
 from ellq_server.requests import Request, Scope, ScopedRule
 from ellq_server.stopwatch import Stopwatch
+from ellq_server.thresholds import find_threshold
+
+MOST_ORDERS = 16
+"""Different orders of power sums in one call: five for the indices, two for a rule, the rest for rules of overrides."""
 
 
 @dataclass(frozen=True)
@@ -123,19 +127,31 @@ def measure(bench: Workbench, plan: Plan, stored: bytearray) -> Measured | Outco
 def choose(bench: Workbench, measured: Measured, scoped: ScopedRule) -> Choice:
     """Allocate and choose by a rule of neuron or layer scope."""
     with bench.stopwatch("choose"):
-        kernels, weights, rule = bench.kernels, measured.weights, scoped.rule
-        population = measured.neurons if scoped.scope is Scope.NEURON else measured.layer
-        kept_floor = None
-        if isinstance(rule, Tail):
-            fixed = fixed_points(rule, population)
-            cut = kernels.keep_within(weights, tail_budgets(rule, kernels.unit_totals(weights, fixed)), fixed)
-        else:
-            allocation = allocate(rule, population, ignore_zeros=bench.request.ignore_zeros)
-            kept_floor = None if allocation.kept_floor is None else int(allocation.kept_floor.sum())
-            cut = kernels.keep_largest(weights, allocation.kept, width=allocation.width)
         if scoped.scope is Scope.LAYER:
-            cut, _ = kernels.cut_at(weights, threshold=float(cut.threshold[0, 0]), ties_kept=int(cut.ties_kept[0, 0]))
-        return Choice(cut, kept_floor, int(cut.kept.sum()) if isinstance(rule, Tail) else None)
+            return _choose_in_layer(bench, measured, scoped.rule)
+        kernels, weights, rule = bench.kernels, measured.weights, scoped.rule
+        if isinstance(rule, Tail):
+            fixed = fixed_points(rule, measured.neurons)
+            cut = kernels.keep_within(weights, tail_budgets(rule, kernels.unit_totals(weights, fixed)), fixed)
+            return Choice(cut, kept_within=int(cut.kept.sum()))
+        allocation = allocate(rule, measured.neurons, ignore_zeros=bench.request.ignore_zeros)
+        cut = kernels.keep_largest(weights, allocation.kept, width=allocation.width)
+        return Choice(cut, _floor(allocation))
+
+
+def _choose_in_layer(bench: Workbench, measured: Measured, rule: Rule) -> Choice:
+    """Choose by one threshold over the tensor."""
+    kernels, ignore_zeros = bench.kernels, bench.request.ignore_zeros
+    target = pool_target(rule, measured.layer, ignore_zeros=ignore_zeros)
+    threshold = find_threshold(kernels, [measured.weights], target)
+    cut, _ = kernels.cut_at(measured.weights, threshold=threshold.magnitude, ties_kept=threshold.ties_kept)
+    if isinstance(rule, Tail):
+        return Choice(cut, kept_within=threshold.kept)
+    return Choice(cut, _floor(allocate(rule, measured.layer, ignore_zeros=ignore_zeros)))
+
+
+def _floor(allocation: Allocation) -> int | None:
+    return None if allocation.kept_floor is None else int(allocation.kept_floor.sum())
 
 
 def finish(bench: Workbench, measured: Measured, choice: Choice | None, rule: ScopedRule | None) -> Outcome:
@@ -215,9 +231,15 @@ def _describe(kernels: Kernels, plan: Plan, weights: Any) -> Distribution:
     return describe(decode(bits, plan.entry.dtype).reshape(plan.neurons, plan.fan_in))
 
 
-def orders_of(request: Request, rules: Sequence[ScopedRule]) -> tuple[float, ...]:
-    """Return all orders of power sums that a call needs, ascending."""
+def orders_of(request: Request, rules: Collection[ScopedRule]) -> tuple[float, ...]:
+    """Return all orders of power sums that a call needs, ascending.
+
+    Errors: InvalidRequest (INVALID_RULE) when they are too many, each being measured in every tensor.
+    """
     needed = set(request.indices.orders)
     for scoped in rules:
         needed |= set(orders_for(scoped.rule))
+    if len(needed) > MOST_ORDERS:
+        message = f"the rules and indices need power sums of {len(needed)} different orders; at most {MOST_ORDERS} are allowed"
+        raise InvalidRequest(message, reason="INVALID_RULE", field="options.selection.overrides")
     return tuple(sorted(needed))

@@ -73,7 +73,12 @@ class Server:
         await self._server.stop(self.settings.drain_seconds)
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._stop_metrics()
-        log.info("stopped")
+        log.info("stopped", abandoned_calls=self._admission.calls)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call still computes: after `drain`, one that outlived its time."""
+        return self._admission.calls > 0
 
     def _serve_metrics(self) -> None:
         if not self.settings.metrics_port:
@@ -88,6 +93,7 @@ class Server:
 def _options(settings: Settings) -> list[tuple[str, int]]:
     return [
         ("grpc.max_connection_age_ms", round(settings.connection_age_seconds * 1000)),
+        ("grpc.keepalive_time_ms", 60_000),  # a host that vanished is noticed
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 30_000),

@@ -1,7 +1,7 @@
 """The three methods of the contract, as thin as they can be."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -47,21 +47,13 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
     threads: Executor
     idle_seconds: float
 
-    async def Analyze(
-        self, request_iterator: AsyncIterator[pb.AnalyzeRequest], context: Context
-    ) -> AsyncGenerator[AnyResponse]:
+    async def Analyze(self, request_iterator: AsyncIterator[pb.AnalyzeRequest], context: Context) -> None:
         """Measure."""
-        async with aclosing(self._serve(request_iterator, context, read_analyze, pb.AnalyzeResponse)) as frames:
-            async for frame in frames:
-                yield frame
+        await self._serve(request_iterator, context, read_analyze, pb.AnalyzeResponse)
 
-    async def Compress(
-        self, request_iterator: AsyncIterator[pb.CompressRequest], context: Context
-    ) -> AsyncGenerator[AnyResponse]:
+    async def Compress(self, request_iterator: AsyncIterator[pb.CompressRequest], context: Context) -> None:
         """Measure, compress, certify."""
-        async with aclosing(self._serve(request_iterator, context, read_compress, pb.CompressResponse)) as frames:
-            async for frame in frames:
-                yield frame
+        await self._serve(request_iterator, context, read_compress, pb.CompressResponse)
 
     async def GetCapabilities(self, request: pb.GetCapabilitiesRequest, context: Context) -> pb.GetCapabilitiesResponse:
         """Tell what this server can do."""
@@ -89,7 +81,7 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
         context: Context,
         read: Callable[[pb.AnalyzeOptions], Request] | Callable[[pb.CompressOptions], Request],
         response: type[AnyResponse],
-    ) -> AsyncGenerator[AnyResponse]:
+    ) -> None:
         request_id = request_id_of(context.invocation_metadata())
         structlog.contextvars.bind_contextvars(request_id=request_id, method=response.DESCRIPTOR.name.removesuffix("Response"))
         stopwatch = Stopwatch(self.metrics.observe_stage)
@@ -106,7 +98,7 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
                     run_in_thread(work, chunks, threads=self.threads, idle_seconds=self.idle_seconds)
                 ) as frames:
                     async for frame in frames:
-                        yield frame
+                        await self._write(frame, context)
                         if isinstance(frame, pb.CompressResponse):
                             self.metrics.sent_bytes.inc(len(frame.data))
             log.info("answered", seconds=round(stopwatch.total_seconds, 6))
@@ -115,6 +107,13 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
         except Exception:
             log.exception("defect")
             await self._refuse(Defect(f"a defect of the server; its log tells more about request {request_id}"), context)
+
+    async def _write(self, frame: AnyResponse, context: Context) -> None:
+        """Send a frame; a client that takes nothing must not hold its place for ever."""
+        try:
+            await asyncio.wait_for(context.write(frame), self.idle_seconds)
+        except TimeoutError as error:
+            raise TruncatedStream(f"the client took nothing for {self.idle_seconds:g} seconds", field="") from error
 
     async def _first_frame(self, requests: AsyncIterator[AnyRequest]) -> pb.AnalyzeOptions | pb.CompressOptions:
         try:
@@ -134,8 +133,9 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
         async for request in requests:
             match request.WhichOneof("frame"):
                 case "data":
-                    self.metrics.received_bytes.inc(len(request.data))
-                    yield request.data
+                    if request.data:  # an empty frame is no sign of life
+                        self.metrics.received_bytes.inc(len(request.data))
+                        yield request.data
                 case "options":
                     message = "options came a second time: they come once, first"
                     raise InvalidRequest(message, reason="REPEATED_OPTIONS", field="options")

@@ -1,17 +1,21 @@
 """What Analyze hands out so that a rule of global scope can be carried from pass to pass, by a server that keeps nothing."""
 
-import math
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_math.pools import DIGITS, Descent
-from ellq_math.values import Histogram
+from ellq_math.rules import IndexOrders, Rule, Tail, orders_for
+from ellq_math.values import Counts, Histogram, RowStatistics
+from ellq_server.plausibility import complaints_about
 from ellq_server.refusals import InvalidRequest
 
-MOST_WEIGHTS = 2**61
+MOST_WEIGHTS = 2**48
+"""Weights of a sketch: leaves 12 bits to units, and every sum an int64."""
+
+MOST_WHOLE_UNITS = 2**4151
+"""Above every sum of whole units: 2^61 of them in one exponent field, 2^4090 in each at most (p = 2)."""
 
 
 @dataclass(frozen=True)
@@ -19,101 +23,148 @@ class Sketch:
     """Merged statistics of all weights that a rule of global scope counts, and one histogram of their magnitudes."""
 
     options_sha256: bytes
-    weights: int
-    zeros: int
-    max_magnitude: float
-    log_sums: tuple[tuple[float, float], ...]
-    """(order, log of the power sum), ascending by order."""
+    stats: RowStatistics
+    """All weights as one row."""
     mantissa_bits: int
     descent: Descent
     histogram: Histogram
     final: bool
-    counts_units: bool
-    unit_total: int
+
+    @property
+    def weights(self) -> int:
+        """Weights counted."""
+        return self.stats.fan_in
+
+    @property
+    def counts_units(self) -> bool:
+        """Whether the histogram counts units."""
+        return self.histogram.units is not None
+
+
+def sketch_orders(indices: IndexOrders, rule: Rule) -> tuple[float, ...]:
+    """Return the orders of the power sums in a sketch, ascending."""
+    return tuple(sorted({*indices.orders, *orders_for(rule)}))
 
 
 def sketch_to_wire(sketch: Sketch) -> pb.Sketch:
     """Return the sketch as a message; only non-empty bins travel."""
-    units = sketch.histogram.units
+    stats, descent, histogram = sketch.stats, sketch.descent, sketch.histogram
+    filled = np.flatnonzero(histogram.weights)
+    unit_total = descent.unit_total if histogram.lower_total is None else histogram.lower_total
     return pb.Sketch(
         options_sha256=sketch.options_sha256,
-        weights=sketch.weights,
-        zeros=sketch.zeros,
-        max_magnitude=sketch.max_magnitude,
-        power_sums=[pb.PowerSum(order=order, log_sum=log_sum) for order, log_sum in sketch.log_sums],
-        mantissa_bits=sketch.mantissa_bits,
-        level=sketch.descent.level,
-        prefix=sketch.descent.prefix,
-        weights_below=sketch.descent.weights_below,
-        units_below=sketch.descent.units_below,
-        bins=[
-            pb.Bin(digit=digit, weights=int(sketch.histogram.weights[digit]), units=0 if units is None else int(units[digit]))
-            for digit in np.flatnonzero(sketch.histogram.weights).tolist()
+        weights=stats.fan_in,
+        zeros=int(stats.zeros[0]),
+        max_magnitude=float(stats.max_magnitude[0]),
+        exponent=int(stats.exponents[0]),
+        power_sums=[
+            pb.PowerSum(order=order, sum=total) for order, total in zip(stats.orders, stats.sums[0].tolist(), strict=True)
         ],
-        final=sketch.final,
+        mantissa_bits=sketch.mantissa_bits,
+        level=descent.level,
+        prefix=descent.prefix,
+        weights_below=descent.weights_below,
+        bins=pb.Bins(
+            digits=filled.tolist(),
+            weights=histogram.weights[filled].tolist(),
+            units=None if histogram.units is None else histogram.units[filled].tolist(),
+        ),
         counts_units=sketch.counts_units,
-        unit_total=sketch.unit_total,
+        units_below=_to_bytes(descent.units_below),
+        unit_total=_to_bytes(unit_total),
+        final=sketch.final,
     )
 
 
-def sketch_from_wire(wire: pb.Sketch, options_sha256: bytes, *, must_be_final: bool) -> Sketch:
-    """Return the sketch that a caller sent back.
+def sketch_from_wire(
+    wire: pb.Sketch, rule: Rule, orders: tuple[float, ...], options_sha256: bytes, *, must_be_final: bool
+) -> Sketch:
+    """Return the sketch that a caller sent back; `orders` are those of `sketch_orders`.
 
-    Errors: InvalidRequest (INVALID_SKETCH) when it belongs to other options, is not final where it must be, or cannot have
-    come from this service.
+    Errors: InvalidRequest (INVALID_SKETCH) when it belongs to other options, is not final where it must be, or contradicts
+    itself or the rule.
     """
     if wire.options_sha256 != options_sha256:
-        raise _invalid("it belongs to other options (selection, indices, rule, nonfinite and ignore_zeros must be the same)")
+        raise invalid_sketch(
+            "it belongs to other options (selection, indices, rule, nonfinite and ignore_zeros must be the same)"
+        )
     if must_be_final and not wire.final:
-        raise _invalid("it is not final: call Analyze with it once more")
-    if not _holds_together(wire):
-        raise _invalid("it does not hold together; send back what Analyze returned, merged as the contract says")
-    return Sketch(
+        raise invalid_sketch("it is not final: call Analyze with it once more")
+    if tuple(one.order for one in wire.power_sums) != orders:
+        raise _contradictory(f"its power sums are not of the orders {', '.join(map(str, orders))}")
+    if not (0 < wire.weights <= MOST_WEIGHTS and wire.zeros <= wire.weights and -1073 <= wire.exponent <= 1024):
+        raise _contradictory("its weights, zeros or exponent are out of range")
+    if wire.level >= len(DIGITS) or wire.prefix >= 2 ** sum(DIGITS[: wire.level]) or wire.weights_below > wire.weights:
+        raise _contradictory("its level, prefix or weights_below are out of range")
+    sketch = Sketch(
         options_sha256=wire.options_sha256,
-        weights=wire.weights,
-        zeros=wire.zeros,
-        max_magnitude=wire.max_magnitude,
-        log_sums=tuple((one.order, one.log_sum) for one in wire.power_sums),
+        stats=RowStatistics(
+            orders=orders,
+            sums=np.array([[one.sum for one in wire.power_sums]]),
+            exponents=np.array([wire.exponent]),
+            max_magnitude=np.array([wire.max_magnitude]),
+            zeros=np.array([wire.zeros]),
+            fan_in=wire.weights,
+        ),
         mantissa_bits=wire.mantissa_bits,
-        descent=Descent(wire.level, wire.prefix, wire.weights_below, wire.units_below),
+        descent=_descent(wire),
         histogram=_histogram(wire),
         final=wire.final,
-        counts_units=wire.counts_units,
-        unit_total=wire.unit_total,
     )
+    for complaint in complaints_about(sketch.stats, sketch.descent, sketch.histogram, rule, sketch.mantissa_bits):
+        raise _contradictory(complaint)
+    if wire.final and sketch.counts_units != isinstance(rule, Tail):
+        raise _contradictory("it is final, although it lacks units")
+    return sketch
 
 
-def _holds_together(wire: pb.Sketch) -> bool:
-    if wire.level >= len(DIGITS):
-        return False
-    digits = [one.digit for one in wire.bins]
-    in_bins = sum(one.weights for one in wire.bins)
-    return (
-        0 < wire.weights <= MOST_WEIGHTS
-        and wire.zeros <= wire.weights
-        and in_bins + wire.weights_below <= wire.weights
-        and (wire.level > 0 or in_bins == wire.weights)
-        and all(0 <= one.digit < 2 ** DIGITS[wire.level] and one.weights > 0 for one in wire.bins)
-        and all(before < after for before, after in pairwise(digits))
-        and sum(one.units for one in wire.bins) + wire.units_below <= MOST_WEIGHTS
-        and wire.unit_total <= MOST_WEIGHTS
-        and wire.prefix < 2 ** sum(DIGITS[: wire.level])
-        and wire.mantissa_bits in (7, 10, 23, 52)
-        and 0 <= wire.max_magnitude < math.inf
-        and all(one.log_sum < math.inf for one in wire.power_sums)
-    )
+def _descent(wire: pb.Sketch) -> Descent:
+    unit_total = _from_bytes(wire.unit_total) if wire.level else 0
+    return Descent(wire.level, wire.prefix, wire.weights_below, _from_bytes(wire.units_below), unit_total)
 
 
 def _histogram(wire: pb.Sketch) -> Histogram:
-    digits = [one.digit for one in wire.bins]
-    weights = np.zeros(2 ** DIGITS[wire.level], np.int64)
-    weights[digits] = [one.weights for one in wire.bins]
+    """Return the histogram as arrays that are safe to add up. One at a time in Python would hold up the event loop."""
+    digits = np.array(wire.bins.digits, np.int64)
+    weights = np.array(wire.bins.weights, np.uint64)
+    units = np.array(wire.bins.units, np.uint64)
+    if len(weights) != len(digits) or len(units) != (len(digits) if wire.counts_units else 0):
+        raise _contradictory("the lists of its bins differ in length")
+    if len(digits) == 0 or digits[-1] >= 2 ** DIGITS[wire.level] or (np.diff(digits) <= 0).any():
+        raise _contradictory("its digits do not ascend, or are none")
+    if weights.min() == 0 or sum(wire.bins.weights) > wire.weights - wire.weights_below:
+        raise _contradictory("its bins are empty, or hold more weights than there are")
+    if wire.counts_units and units.max() >= 2**61:
+        raise _contradictory("its units are out of range")
     if not wire.counts_units:
-        return Histogram(weights=weights, units=None)
-    units = np.zeros_like(weights)
-    units[digits] = [one.units for one in wire.bins]
-    return Histogram(weights=weights, units=units)
+        if wire.unit_total:
+            raise _contradictory("it has a unit_total without units")
+        return Histogram(weights=_spread(digits, weights, wire.level), units=None, lower_total=None)
+    lower_total = None if wire.level else _from_bytes(wire.unit_total)
+    return Histogram(_spread(digits, weights, wire.level), _spread(digits, units, wire.level), lower_total)
 
 
-def _invalid(what: str) -> InvalidRequest:
+def _spread(digits: Counts, values: np.ndarray, level: int) -> Counts:
+    spread = np.zeros(2 ** DIGITS[level], np.int64)
+    spread[digits] = values
+    return spread
+
+
+def _to_bytes(units: int) -> bytes:
+    return units.to_bytes(-(-units.bit_length() // 8), "big")
+
+
+def _from_bytes(units: bytes) -> int:
+    found = int.from_bytes(units, "big")
+    if len(units) > 519 or found >= MOST_WHOLE_UNITS:
+        raise _contradictory("its sums of units are out of range")
+    return found
+
+
+def _contradictory(what: str) -> InvalidRequest:
+    return invalid_sketch(f"{what}; send back what Analyze returned, merged as the contract says")
+
+
+def invalid_sketch(what: str) -> InvalidRequest:
+    """Return the refusal of a sketch."""
     return InvalidRequest(f"options.sketch: {what}", reason="INVALID_SKETCH", field="options.sketch")

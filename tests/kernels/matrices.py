@@ -10,8 +10,9 @@ from hypothesis.extra.numpy import arrays
 
 from ellq_kernels import Kernels
 from ellq_math.dtypes import WEIGHT_DTYPES, Bits, decode
+from ellq_math.pool_units import pool_units
 from ellq_math.sums import Array
-from ellq_math.values import FixedPoint
+from ellq_math.values import FixedPoint, PoolUnits
 
 DTYPES = tuple(WEIGHT_DTYPES)
 
@@ -88,6 +89,11 @@ def bell_curve(dtype: str, neurons: int, fan_in: int, *, seed: int = 0) -> Matri
 def fixed_point(magnitudes: Array, p: int) -> FixedPoint:
     """Return the resolution for a population: as fine as its sum allows."""
     return FixedPoint(p=p, exponent=int(np.frexp(magnitudes.max())[1]), bits=61 - magnitudes.size.bit_length())
+
+
+def pool_point(magnitudes: Array, p: int | None) -> PoolUnits | None:
+    """Return the units of a pool; none for no p."""
+    return None if p is None else pool_units(magnitudes.size, p=p)
 
 
 def assert_same(found: object, expected: object) -> None:

@@ -67,6 +67,7 @@ def test_what_cannot_be_loaded(
         ([[4, 3], [0, 0]], 4, "a kept count is negative or exceeds its group"),
         ([[1]], 0, "groups of 0 weights do not fit 2 neurons with a fan-in of 6"),
         ([[1]], 7, "groups of 7 weights do not fit 2 neurons with a fan-in of 6"),
+        ([[1]], 12, "groups of 12 weights do not fit 2 neurons with a fan-in of 6"),
     ],
 )
 def test_counts_that_no_group_can_keep(kernels: Kernels, kept: list[list[int]], width: int, complaint: str) -> None:
@@ -75,8 +76,8 @@ def test_counts_that_no_group_can_keep(kernels: Kernels, kept: list[list[int]], 
         kernels.keep_largest(weights, np.array(kept), width=width)
 
 
-@pytest.mark.parametrize(("budgets", "fixed"), [(2, 2), (3, 1), (1, 3)])
-def test_budgets_and_fixed_points_come_one_for_each_neuron_or_one_for_all(kernels: Kernels, budgets: int, fixed: int) -> None:
+@pytest.mark.parametrize(("budgets", "fixed"), [(2, 2), (3, 1), (1, 3), (1, 1)])
+def test_budgets_and_fixed_points_come_one_for_each_neuron(kernels: Kernels, budgets: int, fixed: int) -> None:
     matrix = bell_curve("F32", 3, 6)
     points = (fixed_point(matrix.magnitudes, 1),) * fixed
     with pytest.raises(ValueError, match=f"{budgets} and {fixed} given for 3 neurons"):

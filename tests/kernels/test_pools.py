@@ -4,11 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ellq_kernels import Kernels
-from ellq_math import measuring
 from ellq_math.pools import DIGITS, count_digits
 from ellq_math.values import Cut
 
-from .matrices import DTYPES, EXAMPLES, Matrix, assert_identical, assert_same, bell_curve, fixed_point, matrices
+from .matrices import DTYPES, EXAMPLES, Matrix, assert_identical, assert_same, bell_curve, matrices, pool_point
 
 
 def prefix_of(magnitude: float, level: int) -> int:
@@ -23,16 +22,25 @@ def test_histograms_have_the_counts_of_the_definition(
 ) -> None:
     magnitudes = matrix.magnitudes.ravel()
     prefix = prefix_of(magnitudes[which % len(magnitudes)], level)
-    fixed = None if p is None else fixed_point(magnitudes, p)
-    units = None if fixed is None else measuring.fixed_units(magnitudes, fixed, inexact_square=matrix.scale)[0]
-    found = kernels.histogram(matrix.load(kernels), level=level, prefix=prefix, fixed=fixed)
+    units = pool_point(magnitudes, p)
+    found = kernels.histogram(matrix.load(kernels), level=level, prefix=prefix, units=units)
     assert_same(found, count_digits(magnitudes, units, level=level, prefix=prefix))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("p", [1, 2])
+def test_units_of_long_histograms(kernels: Kernels, dtype: str, p: int) -> None:
+    """Long enough to be shared out."""
+    matrix = bell_curve(dtype, 300, 1500)
+    units = pool_point(matrix.magnitudes, p)
+    found = kernels.histogram(matrix.load(kernels), level=0, prefix=0, units=units)
+    assert_same(found, count_digits(matrix.magnitudes, units, level=0, prefix=0))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_prefix_that_no_weight_has_counts_nothing(kernels: Kernels, dtype: str) -> None:
     matrix = bell_curve(dtype, 2, 100)
-    found = kernels.histogram(matrix.load(kernels), level=1, prefix=prefix_of(1e30, 1), fixed=None)
+    found = kernels.histogram(matrix.load(kernels), level=1, prefix=prefix_of(1e30, 1), units=None)
     assert found.weights.sum() == 0
 
 

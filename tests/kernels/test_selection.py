@@ -16,8 +16,6 @@ from .matrices import DTYPES, EXAMPLES, Matrix, assert_identical, assert_same, b
 def kept_by_sorting(magnitudes: npt.NDArray[np.float64], kept: Counts, *, width: int) -> npt.NDArray[np.bool_]:
     """Choose one by one: largest first, lower index first among equals."""
     rows, fan_in = magnitudes.shape
-    if width > fan_in:
-        return kept_by_sorting(magnitudes.reshape(1, -1), kept, width=width).reshape(rows, fan_in)
     stays = np.zeros((rows, fan_in), bool)
     for row in range(rows):
         for group, start in enumerate(range(0, fan_in, width)):
@@ -29,14 +27,11 @@ def kept_by_sorting(magnitudes: npt.NDArray[np.float64], kept: Counts, *, width:
 
 @st.composite
 def choices(draw: st.DrawFn) -> tuple[Matrix, Counts, int]:
-    """A matrix, a group width (n:m, a whole row, all weights), and a count for every group, none and all included."""
+    """A matrix, a group width (n:m, a whole row), and a count for every group, none and all included."""
     matrix = draw(matrices(max_fan_in=90))
     neurons, fan_in = matrix.bits.shape
-    width = draw(st.sampled_from([1, 2, 4, 5, 33, fan_in, matrix.count]).filter(lambda w: w <= fan_in or w == matrix.count))
-    if width == matrix.count:
-        lengths = np.array([[width]])
-    else:
-        lengths = np.tile(np.minimum(width, fan_in - np.arange(0, fan_in, width)), (neurons, 1))
+    width = draw(st.sampled_from([1, 2, 4, 5, 33, fan_in]).filter(lambda w: w <= fan_in))
+    lengths = np.tile(np.minimum(width, fan_in - np.arange(0, fan_in, width)), (neurons, 1))
     share = draw(st.sampled_from([0.0, 1.0]) | st.floats(0, 1))
     return matrix, np.floor(share * lengths).astype(np.int64), width
 
@@ -86,9 +81,9 @@ def test_groups_cross_chunk_borders(kernels: Kernels, dtype: str, width: int) ->
 def test_all_weights_equal(kernels: Kernels, dtype: str) -> None:
     matrix = bell_curve(dtype, 2, 5000)
     matrix.bits[:] = matrix.bits[0, 0]
-    for kept, width in ((np.array([[1], [4999]]), 5000), (np.array([[5001]]), 10_000)):
-        cut = kernels.keep_largest(matrix.load(kernels), kept, width=width)
-        assert_same(cut, Cut(np.full(kept.shape, matrix.magnitudes[0, 0]), kept, kept, width))
+    kept = np.array([[1], [4999]])
+    cut = kernels.keep_largest(matrix.load(kernels), kept, width=5000)
+    assert_same(cut, Cut(np.full(kept.shape, matrix.magnitudes[0, 0]), kept, kept, 5000))
 
 
 def test_kept_zeros_keep_their_sign_and_cut_zeros_lose_it(kernels: Kernels) -> None:
@@ -101,11 +96,9 @@ def test_kept_zeros_keep_their_sign_and_cut_zeros_lose_it(kernels: Kernels) -> N
 
 
 @EXAMPLES
-@given(
-    matrix=matrices(), p=st.sampled_from([1, 2]), share=st.sampled_from([0.0, 1.0]) | st.floats(0, 1), together=st.booleans()
-)
-def test_keep_within_removes_the_most_that_fits(kernels: Kernels, matrix: Matrix, p: int, share: float, together: bool) -> None:
-    rows = matrix.magnitudes.reshape(1, -1) if together else matrix.magnitudes
+@given(matrix=matrices(), p=st.sampled_from([1, 2]), share=st.sampled_from([0.0, 1.0]) | st.floats(0, 1))
+def test_keep_within_removes_the_most_that_fits(kernels: Kernels, matrix: Matrix, p: int, share: float) -> None:
+    rows = matrix.magnitudes
     fixed = tuple(fixed_point(row, p) for row in rows)
     weights = matrix.load(kernels)
     totals = kernels.unit_totals(weights, fixed)
@@ -120,9 +113,9 @@ def test_keep_within_removes_the_most_that_fits(kernels: Kernels, matrix: Matrix
 
 
 @EXAMPLES
-@given(matrix=matrices(), p=st.sampled_from([1, 2]), together=st.booleans())
-def test_unit_totals_never_exceed_the_truth(kernels: Kernels, matrix: Matrix, p: int, together: bool) -> None:
-    rows = matrix.magnitudes.reshape(1, -1) if together else matrix.magnitudes
+@given(matrix=matrices(), p=st.sampled_from([1, 2]))
+def test_unit_totals_never_exceed_the_truth(kernels: Kernels, matrix: Matrix, p: int) -> None:
+    rows = matrix.magnitudes
     fixed = tuple(fixed_point(row, p) for row in rows)
     found = kernels.unit_totals(matrix.load(kernels), fixed)
     expected = [
@@ -154,13 +147,12 @@ def test_budgets_of_long_rows(kernels: Kernels, dtype: str, fan_in: int) -> None
     assert ((cut.kept > 0) & (cut.kept < fan_in)).all()
 
 
-@pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize("fan_in", [4, 400])
-def test_a_budget_is_spent_to_its_last_unit(kernels: Kernels, fan_in: int, together: bool) -> None:
+def test_a_budget_is_spent_to_its_last_unit(kernels: Kernels, fan_in: int) -> None:
     """Powers of two have exact units: the budget of the smaller half fits it, and one unit less spares a weight."""
     half = fan_in // 2
     matrix = Matrix("F32", np.tile(np.repeat(np.array([0.25, 1.0], np.float32), half), (2, 1)).view(np.uint32))
-    rows = matrix.magnitudes.reshape(1, -1) if together else matrix.magnitudes
+    rows = matrix.magnitudes
     fixed = tuple(fixed_point(row, 1) for row in rows)
     weights = matrix.load(kernels)
     large = (rows == 1.0).sum(axis=1)

@@ -4,24 +4,25 @@ import numpy as np
 import pytest
 
 from ellq_kernels import Kernels, make_kernels
-from ellq_math.values import Cut, RowStatistics, Tails
+from ellq_math.values import Cut, Histogram, RowStatistics, Tails
 
-from .matrices import DTYPES, Matrix, assert_same, bell_curve, fixed_point
+from .matrices import DTYPES, Matrix, assert_same, bell_curve, fixed_point, pool_point
 
 CALLERS = 8
 
 
-def everything(kernels: Kernels, matrix: Matrix) -> tuple[RowStatistics, Cut, Cut, Tails, bytes]:
-    """Measure, choose both ways and cut."""
+def everything(kernels: Kernels, matrix: Matrix) -> tuple[RowStatistics, Cut, Histogram, Cut, Tails, bytes]:
+    """Measure, choose both ways, count and cut."""
     weights = matrix.load(kernels)
     assert kernels.first_nonfinite(weights) is None
     statistics = kernels.measure(weights, (0.3, 0.5, 1.0, 2.0))
-    fixed = (fixed_point(matrix.magnitudes, 1),)
+    fixed = tuple(fixed_point(row, 1) for row in matrix.magnitudes)
     within = kernels.keep_within(weights, kernels.unit_totals(weights, fixed) // 5, fixed)
+    histogram = kernels.histogram(weights, level=0, prefix=0, units=pool_point(matrix.magnitudes, 2))
     neurons, fan_in = matrix.bits.shape
     largest = kernels.keep_largest(weights, np.full((neurons, 1), fan_in // 2), width=fan_in)
     tails = kernels.apply(weights, largest)
-    return statistics, within, largest, tails, bytes(kernels.payload(weights))
+    return statistics, within, histogram, largest, tails, bytes(kernels.payload(weights))
 
 
 def assert_all_same(found: tuple, expected: tuple) -> None:

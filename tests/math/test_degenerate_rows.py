@@ -1,6 +1,7 @@
 """Rows that break formulas: they are in the definitions, so they come first."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from ellq_math.bounds import tail_bound
 from ellq_math.certificates import certify_layer, certify_neurons
 from ellq_math.indices import hoyer, l1_norm, l2_norm, log_power_sum, log_quasinorm, pq_index, sparsity_index
 from ellq_math.measuring import cut_mask, fixed_units, keep_within, measure, tails
-from ellq_math.pooling import fold, from_logs
+from ellq_math.pooling import fold
 from ellq_math.rules import Fraction, LqBound, PqIndex, SparsityIndex, Tail
 
 TINY, HUGE = 5e-324, 1.7976931348623157e308
@@ -84,7 +85,8 @@ def test_a_single_weight_has_the_largest_index_and_is_all_that_is_kept(row):
 
 def test_an_index_beyond_a_double_is_infinite():
     weights = 10**17
-    one_of_many = from_logs({0.05: 0.0, 1.0: 0.0}, max_magnitude=1.0, zeros=weights - 1, weights=weights)
+    one = measure(np.ones((1, 1)), (0.05, 1.0), scale=True)
+    one_of_many = replace(one, zeros=np.array([weights - 1]), fan_in=weights)
     assert sparsity_index(one_of_many, q=0.05, ignore_zeros=False) == math.inf  # 10^(17 * 19)
     assert sparsity_index(one_of_many, q=0.05, ignore_zeros=True) == 1
 

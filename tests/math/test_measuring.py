@@ -59,14 +59,6 @@ def test_a_cut_keeps_the_first_of_a_stable_sort_in_every_group(rows, data):
     assert cut.kept.tolist() == kept.tolist()
 
 
-@given(tied_rows, st.data())
-def test_a_layer_is_cut_as_one_row(rows, data):
-    kept = np.array([[data.draw(st.integers(0, rows.size))]])
-    layer = cut_mask(rows, keep_largest(rows, kept, width=rows.size))
-    flat = rows.reshape(1, -1)
-    assert layer.ravel().tolist() == cut_mask(flat, keep_largest(flat, kept, width=flat.size))[0].tolist()
-
-
 def test_a_cut_names_its_threshold_and_the_ties_it_keeps():
     rows = np.array([[1.0, 2.0, 2.0, 3.0], [0.0, 0.0, 5.0, 0.0]])
     cut = keep_largest(rows, np.array([[2], [3]]), width=4)

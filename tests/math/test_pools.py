@@ -1,17 +1,20 @@
-from itertools import pairwise
+import math
+from dataclasses import replace
+from fractions import Fraction
+from functools import reduce
+from itertools import accumulate, pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ellq_math.allocation import fixed_points
 from ellq_math.dtypes import WEIGHT_DTYPES, decode
-from ellq_math.measuring import fixed_units, measure
+from ellq_math.pool_units import pool_units, units_of
 from ellq_math.pools import (
     DIGITS,
     START,
-    Descent,
+    Contradiction,
     KeepCount,
     KeepWithin,
     Threshold,
@@ -19,8 +22,9 @@ from ellq_math.pools import (
     count_digits,
     descend,
     merge,
+    search,
 )
-from ellq_math.rules import Tail
+from ellq_math.values import PoolUnits
 
 
 @st.composite
@@ -40,17 +44,16 @@ def mixed_weights(draw):
     return shards, mantissa_bits
 
 
-def search(shards, units, target, mantissa_bits):
-    """Descend to the threshold, one pass over all shards for each digit."""
-    state, passes = START, 0
-    while isinstance(state, Descent):
-        histograms = [count_digits(w, u, level=state.level, prefix=state.prefix) for w, u in zip(shards, units, strict=True)]
-        merged = histograms[0]
-        for histogram in histograms[1:]:
-            merged = merge(merged, histogram)
-        state = descend(state, merged, target, mantissa_bits=mantissa_bits)
-        passes += 1
-    return state, passes
+def find(shards, target, mantissa_bits):
+    """Descend to the threshold, one pass over all shards for each digit. Return it and the number of passes."""
+    passes = []
+
+    def count(descent):
+        passes.append(descent)
+        counted = (count_digits(w, target.units, level=descent.level, prefix=descent.prefix) for w in shards)
+        return reduce(merge, counted)
+
+    return search(count, target, mantissa_bits=mantissa_bits), len(passes)
 
 
 def plain_threshold(magnitudes, kept):
@@ -66,22 +69,64 @@ def test_a_count_ends_where_a_plain_sort_does(weights, data):
     magnitudes = np.concatenate(shards).tolist()
     kept = data.draw(st.integers(0, len(magnitudes)))
     target = KeepCount(kept=kept, weights=len(magnitudes))
-    found, passes = search(shards, [None] * len(shards), target, mantissa_bits)
+    found, passes = find(shards, target, mantissa_bits)
     assert found == plain_threshold(magnitudes, kept)
     assert passes <= {7: 1, 10: 2, 23: 2, 52: 4}[mantissa_bits]
 
 
-@given(mixed_weights(), st.integers(0, 100), st.sampled_from([1, 2]))
-def test_a_budget_ends_where_a_plain_sort_does(weights, percent, p):
+def true_unit(magnitude, units):
+    """Return (|w| 2^(1022-E))^p 2^bits and the scale of the unit, both exact."""
+    scale = Fraction(2) ** (max(math.frexp(magnitude)[1], -1021))
+    return (Fraction(magnitude) / scale) ** units.p * 2**units.bits, scale**units.p / Fraction(2) ** units.bits
+
+
+@given(mixed_weights(), st.fractions(0, 1), st.sampled_from([1, 2]))
+def test_a_budget_ends_where_a_plain_sort_of_whole_units_does(weights, share, p):
     shards, mantissa_bits = weights
-    everything = np.concatenate(shards).reshape(1, -1)
-    fixed = fixed_points(Tail(epsilon=0.5, p=p), measure(everything, (), scale=True))[0]
-    units = [fixed_units(shard, fixed, inexact_square=mantissa_bits == 52)[0] for shard in shards]
-    costs = sorted(zip(everything[0].tolist(), np.concatenate(units).tolist(), strict=True))
-    budget = sum(cost for _, cost in costs) * percent // 100
-    cut = next((i for i in range(len(costs)) if sum(cost for _, cost in costs[: i + 1]) > budget), len(costs))
-    found, _ = search(shards, units, KeepWithin(budget=budget, weights=len(costs)), mantissa_bits)
-    assert found == plain_threshold(everything[0].tolist(), len(costs) - cut)
+    everything = np.sort(np.concatenate(shards))
+    target = KeepWithin(share=share, weights=len(everything), units=pool_units(len(everything), p=p))
+    upper, lower = (units.tolist() for units in units_of(everything, target.units))
+    scales = [true_unit(w, target.units)[1] for w in everything.tolist()]
+    budget = share * sum(u * scale for u, scale in zip(lower, scales, strict=True))
+    running = list(accumulate(u * scale for u, scale in zip(upper, scales, strict=True)))
+    cut = sum(cost <= budget for cost in running)
+    found, _ = find(shards, target, mantissa_bits)
+    assert found == plain_threshold(everything.tolist(), len(everything) - cut)
+    assert sum(Fraction(w) ** p for w in everything.tolist()[:cut]) <= share * sum(
+        Fraction(w) ** p for w in everything.tolist()
+    )
+
+
+@given(mixed_weights(), st.integers(1, 2**48), st.sampled_from([1, 2]))
+def test_pool_units_enclose_the_truth_and_waste_less_than_theory_says(weights, population, p):
+    units = pool_units(population, p=p)
+    for magnitude in np.concatenate(weights[0]).tolist():
+        upper, lower = (int(found[0]) for found in units_of(np.array([magnitude]), units))
+        true, _ = true_unit(magnitude, units)
+        excess = Fraction(2) ** (p - units.bits) + Fraction(2) ** -50
+        assert lower <= true <= upper
+        assert (upper == 0) == (magnitude == 0)
+        assert population * upper <= 2**61
+        if magnitude >= 2.0**-1022:
+            assert true * (1 - excess) <= lower
+            assert upper <= true * (1 + excess)
+
+
+@given(st.floats(2.0**-149, 2.0**127, width=32), st.sampled_from([1, 2]))
+def test_units_of_short_formats_are_the_nearest_whole_numbers(magnitude, p):
+    units = pool_units(1000, p=p)
+    upper, lower = (int(found[0]) for found in units_of(np.array([magnitude]), units))
+    true, _ = true_unit(magnitude, units)
+    assert (lower, upper) == (math.floor(true), math.ceil(true))
+
+
+def test_equal_magnitudes_of_different_dtypes_cost_the_same():
+    """Were squares of F64 moved past their rounding whatever their mantissa, a bin could not be shared out evenly."""
+    short = decode(np.array([0.75, 1 / 3], np.float32).view(np.uint32), "F32")
+    units = pool_units(4, p=2)
+    histogram = count_digits(np.concatenate([short, short.copy()]), units, level=0, prefix=0)
+    assert histogram.units is not None
+    assert histogram.units[np.flatnonzero(histogram.weights)].tolist() == sorted(2 * units_of(short, units)[0])
 
 
 def test_digits_cover_a_magnitude_and_end_with_the_dtypes():
@@ -115,15 +160,33 @@ def test_histograms_count_only_what_starts_with_the_prefix():
     one = int(np.array([1.0]).view(np.uint64)[0]) >> 45
     first = count_digits(magnitudes, None, level=0, prefix=0)
     assert {int(d): int(first.weights[d]) for d in np.flatnonzero(first.weights)} == {0: 1, one: 3, one + 1: 1, one + 128: 1}
-    second = count_digits(magnitudes, np.arange(6), level=1, prefix=one)
+    second = count_digits(magnitudes, PoolUnits(p=1, bits=9), level=1, prefix=one)
     assert second.units is not None
     assert {int(d): (int(second.weights[d]), int(second.units[d])) for d in np.flatnonzero(second.weights)} == {
-        0: (2, 1 + 2),
-        2**15: (1, 3),
+        0: (2, 256 + 256),
+        2**15: (1, 257),
     }
+    assert second.lower_total is None  # only level 0 sees all weights
 
 
 def test_a_budget_needs_units():
     histogram = count_digits(np.ones(3), None, level=0, prefix=0)
+    target = KeepWithin(share=Fraction(1, 2), weights=3, units=pool_units(3, p=1))
     with pytest.raises(ValueError, match="counts units"):
-        descend(START, histogram, KeepWithin(budget=1, weights=3), mantissa_bits=7)
+        descend(START, histogram, target, mantissa_bits=7)
+
+
+@pytest.mark.parametrize("below", [0, 9])
+def test_a_cut_that_ends_elsewhere_is_a_contradiction(below):
+    """Behind the prefix of 1.0 are three of ten weights; five are to go."""
+    prefix = int(np.float64(1.0).view(np.uint64)) >> 45
+    histogram = count_digits(np.ones(3), None, level=1, prefix=prefix)
+    descent = replace(START, level=1, prefix=prefix, weights_below=below)
+    with pytest.raises(Contradiction):
+        descend(descent, histogram, KeepCount(kept=5, weights=10), mantissa_bits=23)
+    units = pool_units(10, p=1)
+    costs = count_digits(np.ones(3), units, level=1, prefix=prefix)
+    one = 2 ** (units.bits - 1 + 1022)  # whole units of 1.0
+    target = KeepWithin(share=Fraction(1, 2), weights=10, units=units)
+    with pytest.raises(Contradiction):
+        descend(replace(descent, units_below=below * one, unit_total=10 * one), costs, target, mantissa_bits=23)

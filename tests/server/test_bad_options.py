@@ -129,3 +129,28 @@ def test_globs_that_match_nothing_are_warnings(caller: Caller) -> None:
     answer = caller.compress(STREAM, selection=selection)
     assert [warning.subject for warning in answer.summary.warnings] == ["no-such-*", "nothing", "nor-this"]
     assert {warning.code for warning in answer.summary.warnings} == {pb.WARNING_CODE_GLOB_WITHOUT_MATCH}
+
+
+def test_too_many_orders_of_power_sums_are_refused(caller: Caller) -> None:
+    """Each costs tables and a pass over every tensor."""
+    rules = [
+        pb.Rule(scope=NEURON, pq_index=pb.PqIndexRule(p=0.1 + i / 1e4, q=1.1 + i / 1e4, gamma=1, beta=1)) for i in range(8)
+    ]
+    tensors = stream_of({f"w{i}": np.ones((2, 2), np.float32) for i in range(8)})
+    overrides = [pb.TensorOverride(glob=f"w{i}", rule=rule) for i, rule in enumerate(rules)]
+    refusal = caller.refused(tensors, selection=pb.Selection(overrides=overrides))
+    assert refusal.reason == "INVALID_RULE"
+    assert "19 different orders; at most 16" in refusal.message
+
+
+@pytest.mark.parametrize(
+    ("names", "globs"),
+    [
+        ([f"{i:04}" + "a" * 4000 for i in range(1000)], ["*" + "a" * 900 + "b"] * 100),
+        ([str(i) for i in range(20_000)], ["?"] * 1000),
+    ],
+    ids=["pathological", "many"],
+)
+def test_globs_that_would_take_minutes_are_refused(caller: Caller, names: list[str], globs: list[str]) -> None:
+    refusal = caller.refused(stream_of({name: np.zeros(0, np.uint8) for name in names}), selection=pb.Selection(include=globs))
+    assert (refusal.reason, refusal.field) == ("INVALID_GLOB", "options.selection")

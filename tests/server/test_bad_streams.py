@@ -105,6 +105,11 @@ def test_more_tensors_than_the_limit_are_refused_by_name(serve: object) -> None:
     assert "at most 2" in refusal.message
 
 
+def test_a_header_of_millions_of_lists_is_refused_before_it_is_parsed(caller: Caller) -> None:
+    refusal = caller.refused(with_header(b'{"a":[' + b"[]," * 1_000_000 + b"[]]}"))
+    assert refusal.reason == "TOO_MANY_TENSORS"
+
+
 def test_a_hundred_thousand_tiny_tensors_pass(caller: Caller) -> None:
     entry = '"%d":{"dtype":"F32","shape":[1],"data_offsets":[%d,%d]}'
     text = "{" + ",".join(entry % (i, 4 * i, 4 * i + 4) for i in range(100_000)) + "}"

@@ -15,9 +15,11 @@ from ellq_server.limits import CALL_BYTES, TENSORS_AT_HAND, limits_of, needed_by
 from ellq_server.planning import plan_tensors
 from ellq_server.refusals import Busy
 from ellq_server.requests import read_analyze
+from ellq_server.sentence import Workbench, orders_of
 from ellq_server.settings import Settings
+from ellq_server.stopwatch import Stopwatch
 from tests.server.process import Process
-from tests.server.wire import HALF, cut, with_header
+from tests.server.wire import HALF, cut, stream_of, with_header
 
 PAIRS = pb.Rule(scope=pb.SCOPE_NEURON, n_of_m=pb.NOfMRule(n=1, m=2))
 TAIL = pb.Rule(scope=pb.SCOPE_LAYER, tail=pb.TailRule(epsilon=0.1, p=2))
@@ -62,7 +64,9 @@ def reserved(text: bytes, options: pb.AnalyzeOptions) -> int:
     request = read_analyze(options)
     header = parse_header(b"", text, most_tensors=10)
     planning = plan_tensors(header.tensors, request.selection)
-    return needed_bytes(request, header, planning, limits_of(Settings()), make_kernels("cpu"))
+    orders = orders_of(request, [request.rule] if request.rule else [])
+    bench = Workbench(make_kernels("cpu"), request, orders, Stopwatch(lambda stage, seconds: None))
+    return needed_bytes(request, header, planning, limits_of(Settings()), bench)
 
 
 def test_a_long_stream_takes_no_more_than_one_of_its_tensors(process: Process) -> None:
@@ -91,6 +95,17 @@ def test_a_claim_of_gigabytes_costs_nothing_until_they_come(process: Process) ->
     with pytest.raises(grpc.RpcError, match="with 9 of 1073741824 bytes"):
         list(process.caller.stub.Compress(iter(frames), timeout=60))
     assert process.peak_memory_bytes() - before < CALL_BYTES
+
+
+def test_refused_weights_are_let_go_at_once(process: Process) -> None:
+    """Not when the garbage collector comes by: their memory is no longer reserved."""
+    weights = np.ones((4000, 4000), np.float32)
+    weights[-1, -1] = np.nan
+    stream = stream_of({"w": weights})
+    before = process.peak_memory_bytes()
+    for _ in range(10):
+        assert process.caller.refused(stream).reason == "NONFINITE_WEIGHT"
+    assert process.peak_memory_bytes() - before < CALL_BYTES + TENSORS_AT_HAND * weights.nbytes
 
 
 def test_memory_that_is_reserved_is_not_given_twice() -> None:

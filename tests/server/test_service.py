@@ -59,7 +59,9 @@ def test_a_client_that_stops_reading_loses_its_place(serve: Callable[..., Caller
     while caller.server._admission.calls and time.monotonic() < deadline:
         time.sleep(0.05)
     assert caller.compress(STREAM).summary.tensors == 1
-    stalled.cancel()
+    with pytest.raises(grpc.RpcError) as caught:  # when it reads on, it learns why
+        list(stalled)
+    assert read_refusal(caught.value).message == "the client took nothing for 0.5 seconds"
 
 
 def test_one_call_too_many_is_told_when_to_come_back(serve: Callable[..., Caller]) -> None:
@@ -171,6 +173,22 @@ def test_a_server_process_from_start_to_drain(process: Process) -> None:
         log for log in logs if log["event"] == "answered"
     ).items()
     assert [log["event"] for log in logs if log["level"] == "error"] == []
+
+
+def test_a_process_ends_in_time_although_a_call_computes() -> None:
+    """A kernel cannot be interrupted; the process must not wait for it beyond its drain time."""
+    with Process("--drain-delay-seconds", "0", "--drain-seconds", "0.5") as process:
+        stream = stream_of({"w": np.random.default_rng(0).standard_normal((4000, 4000))})
+        options = pb.AnalyzeRequest(options=pb.AnalyzeOptions(distribution=True))
+        request = [options, *(pb.AnalyzeRequest(data=data) for data in cut(stream, 1 << 20))]
+        call = process.caller.stub.Analyze(iter(request), timeout=60)
+        next(call)
+        time.sleep(0.7)  # the weights are there, and sorting them takes seconds
+        process.process.send_signal(signal.SIGTERM)
+        started = time.monotonic()
+        assert process.process.wait(timeout=20) == 0
+        assert time.monotonic() - started < 2.5
+        assert "stopped" in process.logs_after_end()[-1]["event"]
 
 
 def frames() -> list[pb.CompressRequest]:

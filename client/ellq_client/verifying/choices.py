@@ -1,6 +1,7 @@
 """What a rule must cut, chosen once more: plainly, block by block, from the original alone."""
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import TypeAlias
 
 import numpy as np
@@ -8,12 +9,12 @@ import numpy as np
 from ellq_client.checkpoint import Checkpoint
 from ellq_client.verifying.matrices import Matrix
 from ellq_math import measuring
-from ellq_math.allocation import allocate, fixed_points, tail_budgets
+from ellq_math.allocation import allocate, fixed_points, pool_target, tail_budgets
 from ellq_math.measuring import Mask
-from ellq_math.pools import START, Descent, KeepCount, KeepWithin, Target, Threshold, count_digits, descend, merge
+from ellq_math.pools import Descent, Threshold, count_digits, merge, search
 from ellq_math.rules import Rule, Tail
 from ellq_math.sums import Array
-from ellq_math.values import FixedPoint, Histogram, RowStatistics
+from ellq_math.values import Histogram, RowStatistics
 
 Chooser: TypeAlias = Callable[[Array], Mask]
 """Takes the magnitudes of block after block and returns what must be cut, as a mask of the same shape."""
@@ -64,43 +65,12 @@ def find_threshold(
     rule: Rule, matrices: Sequence[Matrix], stats: RowStatistics, original: Checkpoint, *, ignore_zeros: bool
 ) -> Threshold:
     """Return the threshold over all these tensors as one row; `stats` are of that row."""
-    fixed = fixed_points(rule, stats)[0] if isinstance(rule, Tail) else None
-    target = _target(rule, matrices, stats, original, fixed, ignore_zeros=ignore_zeros)
-    mantissa_bits = max(matrix.mantissa_bits for matrix in matrices)
-    step: Descent | Threshold = START
-    while isinstance(step, Descent):
-        histogram = _histogram(matrices, original, step, fixed)
-        step = descend(step, histogram, target, mantissa_bits=mantissa_bits)
-    return step
+    target = pool_target(rule, stats, ignore_zeros=ignore_zeros)
 
+    def count(descent: Descent) -> Histogram:
+        blocks = (block for matrix in matrices for block in matrix.magnitudes(original))
+        return reduce(
+            merge, (count_digits(block, target.units, level=descent.level, prefix=descent.prefix) for block in blocks)
+        )
 
-def _target(
-    rule: Rule,
-    matrices: Sequence[Matrix],
-    stats: RowStatistics,
-    original: Checkpoint,
-    fixed: FixedPoint | None,
-    *,
-    ignore_zeros: bool,
-) -> Target:
-    if not isinstance(rule, Tail):
-        allocation = allocate(rule, stats, ignore_zeros=ignore_zeros)
-        return KeepCount(kept=int(allocation.kept[0, 0]), weights=stats.fan_in)
-    assert fixed is not None
-    total = sum(
-        int(measuring.fixed_units(block, fixed, inexact_square=matrix.scale)[1].sum())
-        for matrix in matrices
-        for block in matrix.magnitudes(original)
-    )
-    return KeepWithin(budget=int(tail_budgets(rule, np.array([total]))[0]), weights=stats.fan_in)
-
-
-def _histogram(matrices: Sequence[Matrix], original: Checkpoint, step: Descent, fixed: FixedPoint | None) -> Histogram:
-    found: Histogram | None = None
-    for matrix in matrices:
-        for block in matrix.magnitudes(original):
-            units = None if fixed is None else measuring.fixed_units(block, fixed, inexact_square=matrix.scale)[0]
-            one = count_digits(block, units, level=step.level, prefix=step.prefix)
-            found = one if found is None else merge(found, one)
-    assert found is not None, "a population has at least one tensor"
-    return found
+    return search(count, target, mantissa_bits=max(matrix.mantissa_bits for matrix in matrices))

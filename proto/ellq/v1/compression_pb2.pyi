@@ -601,54 +601,56 @@ class SketchOptions(_message.Message):
     def __init__(self, previous: _Optional[_Union[Sketch, _Mapping]] = ...) -> None: ...
 
 class Sketch(_message.Message):
-    __slots__ = ("options_sha256", "weights", "zeros", "max_magnitude", "power_sums", "mantissa_bits", "level", "prefix", "weights_below", "units_below", "bins", "final", "counts_units", "unit_total")
+    __slots__ = ("options_sha256", "weights", "zeros", "max_magnitude", "exponent", "power_sums", "mantissa_bits", "level", "prefix", "weights_below", "bins", "counts_units", "units_below", "unit_total", "final")
     OPTIONS_SHA256_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     ZEROS_FIELD_NUMBER: _ClassVar[int]
     MAX_MAGNITUDE_FIELD_NUMBER: _ClassVar[int]
+    EXPONENT_FIELD_NUMBER: _ClassVar[int]
     POWER_SUMS_FIELD_NUMBER: _ClassVar[int]
     MANTISSA_BITS_FIELD_NUMBER: _ClassVar[int]
     LEVEL_FIELD_NUMBER: _ClassVar[int]
     PREFIX_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_BELOW_FIELD_NUMBER: _ClassVar[int]
-    UNITS_BELOW_FIELD_NUMBER: _ClassVar[int]
     BINS_FIELD_NUMBER: _ClassVar[int]
-    FINAL_FIELD_NUMBER: _ClassVar[int]
     COUNTS_UNITS_FIELD_NUMBER: _ClassVar[int]
+    UNITS_BELOW_FIELD_NUMBER: _ClassVar[int]
     UNIT_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    FINAL_FIELD_NUMBER: _ClassVar[int]
     options_sha256: bytes
     weights: int
     zeros: int
     max_magnitude: float
+    exponent: int
     power_sums: _containers.RepeatedCompositeFieldContainer[PowerSum]
     mantissa_bits: int
     level: int
     prefix: int
     weights_below: int
-    units_below: int
-    bins: _containers.RepeatedCompositeFieldContainer[Bin]
-    final: bool
+    bins: Bins
     counts_units: bool
-    unit_total: int
-    def __init__(self, options_sha256: _Optional[bytes] = ..., weights: _Optional[int] = ..., zeros: _Optional[int] = ..., max_magnitude: _Optional[float] = ..., power_sums: _Optional[_Iterable[_Union[PowerSum, _Mapping]]] = ..., mantissa_bits: _Optional[int] = ..., level: _Optional[int] = ..., prefix: _Optional[int] = ..., weights_below: _Optional[int] = ..., units_below: _Optional[int] = ..., bins: _Optional[_Iterable[_Union[Bin, _Mapping]]] = ..., final: bool = ..., counts_units: bool = ..., unit_total: _Optional[int] = ...) -> None: ...
+    units_below: bytes
+    unit_total: bytes
+    final: bool
+    def __init__(self, options_sha256: _Optional[bytes] = ..., weights: _Optional[int] = ..., zeros: _Optional[int] = ..., max_magnitude: _Optional[float] = ..., exponent: _Optional[int] = ..., power_sums: _Optional[_Iterable[_Union[PowerSum, _Mapping]]] = ..., mantissa_bits: _Optional[int] = ..., level: _Optional[int] = ..., prefix: _Optional[int] = ..., weights_below: _Optional[int] = ..., bins: _Optional[_Union[Bins, _Mapping]] = ..., counts_units: bool = ..., units_below: _Optional[bytes] = ..., unit_total: _Optional[bytes] = ..., final: bool = ...) -> None: ...
 
 class PowerSum(_message.Message):
-    __slots__ = ("order", "log_sum")
+    __slots__ = ("order", "sum")
     ORDER_FIELD_NUMBER: _ClassVar[int]
-    LOG_SUM_FIELD_NUMBER: _ClassVar[int]
+    SUM_FIELD_NUMBER: _ClassVar[int]
     order: float
-    log_sum: float
-    def __init__(self, order: _Optional[float] = ..., log_sum: _Optional[float] = ...) -> None: ...
+    sum: float
+    def __init__(self, order: _Optional[float] = ..., sum: _Optional[float] = ...) -> None: ...
 
-class Bin(_message.Message):
-    __slots__ = ("digit", "weights", "units")
-    DIGIT_FIELD_NUMBER: _ClassVar[int]
+class Bins(_message.Message):
+    __slots__ = ("digits", "weights", "units")
+    DIGITS_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     UNITS_FIELD_NUMBER: _ClassVar[int]
-    digit: int
-    weights: int
-    units: int
-    def __init__(self, digit: _Optional[int] = ..., weights: _Optional[int] = ..., units: _Optional[int] = ...) -> None: ...
+    digits: _containers.RepeatedScalarFieldContainer[int]
+    weights: _containers.RepeatedScalarFieldContainer[int]
+    units: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, digits: _Optional[_Iterable[int]] = ..., weights: _Optional[_Iterable[int]] = ..., units: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class GetCapabilitiesRequest(_message.Message):
     __slots__ = ()

@@ -1,5 +1,6 @@
 """The CPU maker: shares blocks of rows, chunks or weights out to threads and puts the results together."""
 
+import math
 from collections.abc import Callable
 from threading import Lock
 from typing import Any
@@ -14,10 +15,9 @@ from ellq_kernels.cpu.weights import CpuWeights
 from ellq_kernels.cuts import row_cuts
 from ellq_kernels.demands import demand_counts, demand_cut, demand_one_each, weight_bits
 from ellq_kernels.scaling import Scale, scale_down, scale_exponents, unit_scale
-from ellq_math.dtypes import WEIGHT_DTYPES
-from ellq_math.pools import DIGITS, START, Descent, KeepCount, KeepWithin, Target, descend
+from ellq_math.pools import DIGITS, histogram_of
 from ellq_math.sums import CHUNK, Array, canonical_sum
-from ellq_math.values import Counts, Cut, FixedPoint, Histogram, RowStatistics, Tails
+from ellq_math.values import Counts, Cut, FixedPoint, Histogram, PoolUnits, RowStatistics, Tails
 
 UNSCALED = Scale(np.empty(0), np.empty(0))
 
@@ -75,13 +75,11 @@ class CpuKernels:
         demand_one_each(weights, len(fixed))
         totals = np.empty(weights.chunks, np.int64)
         self._over_chunks(weights, measuring.total_chunks, unit_scale(fixed, weights.dtype, upper=False), totals)
-        return totals.reshape(len(fixed), -1).sum(axis=1)
+        return _by_row(weights, totals).sum(axis=-1)
 
     def keep_largest(self, weights: CpuWeights, kept: Counts, *, width: int) -> Cut:
-        """Descend by digits, each row for itself or all weights by histogram."""
+        """Descend by digits."""
         demand_counts(weights, kept, width=width)
-        if width == weights.count:
-            return self._cut_all(weights, KeepCount(kept=int(kept[0, 0]), weights=width), None)
         kept = np.array(kept, np.int64, order="C")
         thresholds, ties = np.empty(kept.shape), np.empty(kept.shape, np.int64)
         self._over_rows(weights, selecting.largest_rows, kept, width, thresholds, ties)
@@ -90,8 +88,6 @@ class CpuKernels:
     def keep_within(self, weights: CpuWeights, budgets: Counts, fixed: tuple[FixedPoint, ...]) -> Cut:
         """The same descent over units."""
         demand_one_each(weights, len(budgets), len(fixed))
-        if len(fixed) == 1:
-            return self._cut_all(weights, KeepWithin(budget=int(budgets[0]), weights=weights.count), fixed[0])
         budgets = np.array(budgets, np.int64)
         shape = (weights.neurons, 1)
         thresholds, ties, kept = np.empty(shape), np.empty(shape, np.int64), np.empty(shape, np.int64)
@@ -99,12 +95,10 @@ class CpuKernels:
         self._over_rows(weights, selecting.within_rows, budgets, units, thresholds, ties, kept)
         return Cut(threshold=thresholds, ties_kept=ties, kept=kept, width=weights.fan_in)
 
-    def histogram(self, weights: CpuWeights, *, level: int, prefix: int, fixed: FixedPoint | None) -> Histogram:
+    def histogram(self, weights: CpuWeights, *, level: int, prefix: int, units: PoolUnits | None) -> Histogram:
         """Count blocks of weights and add them up."""
         shift = 63 - sum(DIGITS[: level + 1])
-        units = None if fixed is None else unit_scale((fixed,), weights.dtype, upper=True)
-
-        total = np.zeros((1 if units is None else 2, 1 << DIGITS[level]), np.int64)
+        total = np.zeros((1 if units is None else 3, 1 << DIGITS[level]), np.int64)
         adding = Lock()
 
         def count(first: int, last: int) -> None:
@@ -112,12 +106,15 @@ class CpuKernels:
             if units is None:
                 part = pooling.count_digits(bits, weights.format, shift, DIGITS[level], prefix)
             else:
-                part = pooling.count_digits_and_units(bits, weights.format, shift, DIGITS[level], prefix, units)
+                resolution = math.ldexp(1.0, units.bits)
+                part = pooling.count_units(bits, weights.format, shift, DIGITS[level], prefix, units.p, resolution)
             with adding:  # at once, because parts are megabytes
                 np.add(total, part, out=total)
 
         self._threads.over(weights.count, weights_each=1, task=count)
-        return Histogram(weights=total[0], units=None if units is None else total[1])
+        if units is None:
+            return Histogram(weights=total[0], units=None, lower_total=None)
+        return histogram_of(*total, level=level, p=units.p)
 
     def cut_at(self, weights: CpuWeights, *, threshold: float, ties_kept: int) -> tuple[Cut, int]:
         """Compare chunks and share out the ties in their order."""
@@ -134,8 +131,6 @@ class CpuKernels:
     def apply(self, weights: CpuWeights, cut: Cut) -> Tails:
         """Cut whole rows, because ties are counted along them; F64 takes a pass for its scale first."""
         demand_cut(weights, cut)
-        if cut.width > weights.fan_in:
-            cut, _ = self.cut_at(weights, threshold=float(cut.threshold[0, 0]), ties_kept=int(cut.ties_kept[0, 0]))
         plan = (np.array(cut.threshold, np.float64, order="C"), np.array(cut.ties_kept, np.int64, order="C"), cut.width)
         largest = np.zeros(weights.neurons)
         if weights.dtype == "F64":
@@ -148,20 +143,6 @@ class CpuKernels:
             l2_squared=_fold_rows(weights, l2_squared),
             exponents=exponents,
             zeros=_by_row(weights, zeros).sum(axis=-1),
-        )
-
-    def _cut_all(self, weights: CpuWeights, target: Target, fixed: FixedPoint | None) -> Cut:
-        """Return the cut of all weights as one row, found digit by digit."""
-        mantissa_bits = WEIGHT_DTYPES[weights.dtype].mantissa_bits
-        found = START
-        while isinstance(found, Descent):
-            histogram = self.histogram(weights, level=found.level, prefix=found.prefix, fixed=fixed)
-            found = descend(found, histogram, target, mantissa_bits=mantissa_bits)
-        return Cut(
-            threshold=np.array([[found.magnitude]]),
-            ties_kept=np.array([[found.ties_kept]]),
-            kept=np.array([[found.kept]]),
-            width=weights.count,
         )
 
     def _over_chunks(self, weights: CpuWeights, kernel: Callable[..., Any], *arguments: object) -> list[Any]:

@@ -76,7 +76,7 @@ def total_chunks(bits: Bits, fan_in: int, fmt: Format, first: int, last: int, un
     for index in range(first, last):
         chunk = chunk_at(bits, fan_in, index)
         decode_chunk(chunk, fmt, magnitudes)
-        row = index // chunks_of(fan_in) if len(units.p) > 1 else 0
+        row = index // chunks_of(fan_in)
         p, up, again, resolution, slack = (
             units.p[row],
             units.first[row],

@@ -4,9 +4,10 @@ import numpy as np
 import torch
 
 from ellq_kernels.scaling import Scale
+from ellq_math.pool_units import INEXACT_BITS
 from ellq_math.powers import LOWEST_EXPONENT, MANTISSA_BITS, power_table
 from ellq_math.sums import CHUNK, LANES, Array
-from ellq_math.values import Counts
+from ellq_math.values import Counts, PoolUnits
 
 FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
@@ -50,6 +51,18 @@ def power(magnitude: torch.Tensor, order: float) -> torch.Tensor:
         exponent.clamp(min=LOWEST_EXPONENT) - LOWEST_EXPONENT
     ]
     return torch.where(magnitude == 0, 0.0, found)
+
+
+def pool_units_of(patterns: torch.Tensor, units: PoolUnits) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the units of bit patterns, rounded up and down (ellq_math.pool_units.units_of). Shape: any -> twice the same."""
+    x = ((patterns & (2**52 - 1)) | (1022 << 52)).view(torch.float64)
+    above = below = torch.where(patterns < 2**52, x - 0.5, x)
+    if units.p == 2:
+        inexact = torch.where((patterns & INEXACT_BITS) != 0, 2.0**-52, 0.0).double()
+        square = above * above
+        above, below = square * (1.0 + inexact), square * (1.0 - inexact)
+    upper = (above * 2.0**units.bits).ceil().long().clamp(min=1)
+    return torch.where(patterns == 0, 0, upper), (below * 2.0**units.bits).floor().long()
 
 
 def square_root(values: torch.Tensor) -> torch.Tensor:

@@ -7,10 +7,10 @@ import torch
 
 from ellq_kernels.cuts import row_cuts
 from ellq_kernels.demands import demand_counts, demand_cut, demand_one_each, weight_bits
-from ellq_kernels.reference.arithmetic import canonical_sum, decode, on_device, power, scaled
+from ellq_kernels.reference.arithmetic import canonical_sum, decode, on_device, pool_units_of, power, scaled
 from ellq_kernels.scaling import UnitScale, scale_down, scale_exponents, unit_scale
-from ellq_math.pools import DIGITS
-from ellq_math.values import Counts, Cut, FixedPoint, Histogram, RowStatistics, Tails
+from ellq_math.pools import DIGITS, histogram_of
+from ellq_math.values import Counts, Cut, FixedPoint, Histogram, PoolUnits, RowStatistics, Tails
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class ReferenceKernels:
     def unit_totals(self, weights: ReferenceWeights, fixed: tuple[FixedPoint, ...]) -> Counts:
         """Round down and add."""
         demand_one_each(weights, len(fixed))
-        units = _units(weights.magnitudes().view(len(fixed), -1), unit_scale(fixed, weights.dtype, upper=False))
+        units = _units(weights.magnitudes(), unit_scale(fixed, weights.dtype, upper=False))
         return _to_numpy(units.floor().long().sum(dim=1))
 
     def keep_largest(self, weights: ReferenceWeights, kept: Counts, *, width: int) -> Cut:
@@ -95,23 +95,25 @@ class ReferenceKernels:
     def keep_within(self, weights: ReferenceWeights, budgets: Counts, fixed: tuple[FixedPoint, ...]) -> Cut:
         """Sort every row and add up units until the budget is spent."""
         demand_one_each(weights, len(budgets), len(fixed))
-        rows = weights.magnitudes().view(len(fixed), -1).sort(dim=1).values
+        rows = weights.magnitudes().sort(dim=1).values
         spent = _units_up(rows, unit_scale(fixed, weights.dtype, upper=True)).cumsum(dim=1)
         removed = (spent <= on_device(budgets, weights.bits)[:, None]).sum(dim=1, keepdim=True)
         return self.keep_largest(weights, _to_numpy(rows.shape[1] - removed), width=rows.shape[1])
 
-    def histogram(self, weights: ReferenceWeights, *, level: int, prefix: int, fixed: FixedPoint | None) -> Histogram:
+    def histogram(self, weights: ReferenceWeights, *, level: int, prefix: int, units: PoolUnits | None) -> Histogram:
         """Count the digits of the magnitudes behind the prefix."""
-        magnitudes = weights.magnitudes().view(1, -1)
+        patterns = weights.magnitudes().view(torch.int64).flatten()
         bins = 2 ** DIGITS[level]
-        patterns = magnitudes.view(torch.int64) >> (63 - sum(DIGITS[: level + 1]))
-        inside = patterns >> DIGITS[level] == prefix
-        digits = patterns[inside] & (bins - 1)
+        leading = patterns >> (63 - sum(DIGITS[: level + 1]))
+        inside = leading >> DIGITS[level] == prefix
+        digits = leading[inside] & (bins - 1)
         counts = _to_numpy(digits.bincount(minlength=bins))
-        if fixed is None:
-            return Histogram(weights=counts, units=None)
-        units = _units_up(magnitudes, unit_scale((fixed,), weights.dtype, upper=True))[inside]
-        return Histogram(weights=counts, units=_to_numpy(units.new_zeros(bins).index_add(0, digits, units)))
+        if units is None:
+            return Histogram(weights=counts, units=None, lower_total=None)
+        upper, lower = (
+            _to_numpy(one.new_zeros(bins).index_add(0, digits, one)) for one in pool_units_of(patterns[inside], units)
+        )
+        return histogram_of(counts, upper, lower, level=level, p=units.p)
 
     def cut_at(self, weights: ReferenceWeights, *, threshold: float, ties_kept: int) -> tuple[Cut, int]:
         """Compare, count, and share out the ties."""
@@ -156,10 +158,8 @@ def _units_up(magnitudes: torch.Tensor, scale: UnitScale) -> torch.Tensor:
 def _grouped(magnitudes: torch.Tensor, width: int) -> torch.Tensor:
     """Return the groups of all rows. A short last group is padded with -1, which is below every threshold.
 
-    Shape: (neurons, fan_in) -> (neurons, groups, width), or (1, 1, width) when all weights are one group.
+    Shape: (neurons, fan_in) -> (neurons, groups, width).
     """
-    if width == magnitudes.numel():
-        return magnitudes.view(1, 1, -1)
     return torch.nn.functional.pad(magnitudes, (0, -magnitudes.shape[1] % width), value=-1.0).unflatten(1, (-1, width))
 
 
