@@ -11,6 +11,7 @@ install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV): about a minute"
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[server,torch,dev]'
 	touch $@
 

@@ -46,9 +46,21 @@ class StoredTensor:
         return self.end - self.begin
 
 
-def header_length(prefix: bytes) -> int:
+def header_length(prefix: bytes | bytearray) -> int:
     """Return the length of a header, its length bytes included, from those bytes."""
     return LENGTH_BYTES + int.from_bytes(prefix[:LENGTH_BYTES], "little")
+
+
+def fitting_header_length(prefix: bytes | bytearray, *, size_bytes: int, name: str) -> int:
+    """Return `header_length` when a file of `size_bytes` can hold such a header. Errors: SourceError."""
+    if len(prefix) < LENGTH_BYTES:
+        told = "it is empty" if not size_bytes else f"it ends after {size_bytes} bytes"
+        raise SourceError(f"{name} is no safetensors file: {told}")
+    length = header_length(prefix)
+    if length > size_bytes:
+        told = f"its header would be {length} bytes long, the file has {size_bytes}"
+        raise SourceError(f"{name} is no safetensors file, or cut off in its header: {told}")
+    return length
 
 
 def parse_header(header: bytes, *, size_bytes: int, name: str) -> tuple[StoredTensor, ...]:
@@ -66,7 +78,9 @@ def parse_header(header: bytes, *, size_bytes: int, name: str) -> tuple[StoredTe
         if tensor.begin != place or (known and tensor.length_bytes != stored_bytes(tensor.dtype, tensor.shape)):
             raise SourceError(f"{name} is no safetensors file: tensor {tensor.name!r} has the wrong place or length")
         place = tensor.end
-    if place != size_bytes:
+    if place > size_bytes:
+        raise SourceError(f"{name} is cut off: {size_bytes} of {place} bytes")
+    if place < size_bytes:
         raise SourceError(f"{name} is no safetensors file: {size_bytes - place} bytes after its last tensor")
     return tuple(tensors)
 
@@ -118,7 +132,5 @@ class Checkpoint:
         self._file.close()
 
     def _read_header(self) -> bytes:
-        length = header_length(bytes(self.read(0, LENGTH_BYTES)))
-        if length > self.size_bytes:
-            raise SourceError(f"{self.path} is no safetensors file: its header would be {length} bytes long")
-        return bytes(self.read(0, length))
+        prefix = self.read(0, min(LENGTH_BYTES, self.size_bytes))
+        return bytes(self.read(0, fitting_header_length(prefix, size_bytes=self.size_bytes, name=str(self.path))))

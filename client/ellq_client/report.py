@@ -14,7 +14,7 @@ from ellq_client.errors import ReportError
 from ellq_client.plain import from_plain, to_plain
 from ellq_client.requests import Request
 from ellq_client.results import Analysis, Compression, SourceFile
-from ellq_client.sinks import PartialFile
+from ellq_client.sinks import PartialFile, check_place
 from ellq_client.values import IndexOrders, Summary, TensorReport
 
 SCHEMA = "ellq.report/1"
@@ -97,6 +97,7 @@ def report_text(result: Analysis) -> str:
 
 def write_report(result: Analysis, path: str | os.PathLike[str]) -> None:
     """Write the report of a finished call, replacing what was there in one instant. Errors: OutputError."""
+    check_place(Path(path))
     file = PartialFile(Path(path))
     try:
         file.restart()

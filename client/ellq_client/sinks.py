@@ -1,6 +1,7 @@
 """Where compressed weights go. Nothing appears at its place before all of it has arrived and proved whole."""
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Generator, Sequence
@@ -37,8 +38,7 @@ class FileSink:
     """A file that is written beside its place under another name, and renamed when it is whole and on the disk."""
 
     def __init__(self, path: Path, *, source: Source) -> None:
-        if path.is_dir():
-            raise OutputError(f"{path} is a directory; name a file in it (directories are not supported yet)")
+        check_place(path)
         if isinstance(source, FileSource) and path.exists() and path.samefile(source.path):
             raise OutputError(f"{path} is the source itself; name another file")
         self.path = path
@@ -59,6 +59,17 @@ class FileSink:
     def discard(self) -> None:
         """Remove the unfinished file."""
         self._partial.discard()
+
+
+def check_place(path: Path) -> None:
+    """Check, before any work, that a file can be put at this place. Errors: OutputError."""
+    if path.is_dir():
+        raise OutputError(f"{path} is a directory; name a file in it (directories are not supported yet)")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path} is no ordinary file")  # a rename would replace the device itself
+    trouble = errno.EACCES if path.parent.is_dir() else errno.ENOENT
+    if trouble == errno.ENOENT or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write {path}: {path.parent}: {os.strerror(trouble)}")
 
 
 class PartialFile:

@@ -4,12 +4,14 @@ A source can be read any number of times, because a failed call is repeated from
 """
 
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from ellq_client.arrays import safetensors_header, sorted_for_file, weight_bytes
+from ellq_client.checkpoint import LENGTH_BYTES, fitting_header_length, parse_header
 from ellq_client.errors import SourceError
 from ellq_client.frames import Data
 
@@ -48,7 +50,7 @@ def open_source(weights: WeightSource) -> Source:
 
 
 class FileSource:
-    """A file, read as it is: the server alone judges its content."""
+    """A file that is whole by its header, read as it is: the server alone judges its content."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -58,8 +60,11 @@ class FileSource:
             self._stat = path.stat()
         except OSError as error:
             raise SourceError(f"cannot read {path}: {error.strerror}") from error
+        if not stat.S_ISREG(self._stat.st_mode):
+            raise SourceError(f"{path} is no ordinary file; weights are read more than once")
         self.name = path.name
         self.size_bytes = self._stat.st_size
+        self._check_whole()
 
     def head(self, length: int) -> bytes:
         """Return the first bytes of the file."""
@@ -81,6 +86,12 @@ class FileSource:
                 self._check_unchanged(os.fstat(file.fileno()))
         except OSError as error:
             raise SourceError(f"cannot read {self.path}: {error.strerror}") from error
+
+    def _check_whole(self) -> None:
+        """Tell a torn file from a broken server before anything is sent."""
+        name = str(self.path)
+        length = fitting_header_length(self.head(LENGTH_BYTES), size_bytes=self.size_bytes, name=name)
+        parse_header(self.head(length), size_bytes=self.size_bytes, name=name)
 
     def _check_unchanged(self, now: os.stat_result) -> None:
         if (now.st_size, now.st_mtime_ns, now.st_ino) != (self._stat.st_size, self._stat.st_mtime_ns, self._stat.st_ino):

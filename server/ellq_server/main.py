@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_settings import CliApp, SettingsError
 
 from ellq_server.logs import configure_logs
-from ellq_server.server import CannotListen, Server
+from ellq_server.server import CannotListen, KernelsUnavailable, Server
 from ellq_server.settings import Settings, UnknownSetting, refuse_unknown_names
 
 EXIT_OK = 0
@@ -30,6 +30,9 @@ def serve(arguments: Sequence[str]) -> int:
     configure_logs(level=settings.log_level, form=settings.log_format)
     try:
         asyncio.run(_run(Server(settings)))
+    except KernelsUnavailable as error:
+        print(f"ellq serve: {error}", file=sys.stderr)
+        return EXIT_USAGE
     except CannotListen as error:
         print(f"ellq serve: {error}", file=sys.stderr)
         return EXIT_CANNOT_LISTEN

@@ -1,8 +1,10 @@
 """The assembled server: it starts, answers health checks while every worker is busy, and drains."""
 
 import asyncio
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlsplit
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -10,7 +12,7 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
 from ellq.v1 import compression_pb2_grpc as pb_grpc
-from ellq_kernels import make_kernels
+from ellq_kernels import Kernels, make_kernels, warm_up
 from ellq_server import __version__
 from ellq_server.admission import Admission
 from ellq_server.call import House
@@ -28,30 +30,36 @@ class CannotListen(OSError):
     """The address of the gRPC port or of the metrics page cannot be taken."""
 
 
+class KernelsUnavailable(RuntimeError):
+    """The kernels that were asked for cannot run here."""
+
+
 class Server:
     """One server. `start`, then `drain`."""
 
     def __init__(self, settings: Settings) -> None:
-        """Choose the kernels and put everything together; nothing listens yet."""
+        """Choose the kernels and put everything together; nothing listens yet. Errors: KernelsUnavailable."""
         self.settings = settings
         limits = limits_of(settings)
         self._admission = Admission(concurrent_calls=limits.concurrent_calls, memory_bytes=limits.memory_bytes)
         self.metrics = Metrics(self._admission, memory_bytes=limits.memory_bytes)
         self._threads = ThreadPoolExecutor(limits.concurrent_calls, thread_name_prefix="ellq-call")
-        kernels = make_kernels(settings.kernels, threads=settings.threads or None)
-        self._house = House(kernels, limits, self._admission)
+        self._house = House(_make_kernels(settings), limits, self._admission)
         self._health: Any = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue]
         self._stop_metrics = lambda: None
 
     async def start(self) -> None:
         """Listen and serve. Errors: CannotListen."""
         settings = self.settings
+        # compiled or loaded before anybody is told SERVING, so that no call pays for it and no probe passes too early
+        await asyncio.get_running_loop().run_in_executor(self._threads, warm_up, self._house.kernels)
         self._server = grpc.aio.server(interceptors=[MetricsInterceptor(self.metrics)], options=_options(settings))
         servicer = CompressionServicer(self._house, self.metrics, self._threads, settings.idle_seconds)
         pb_grpc.add_CompressionServiceServicer_to_server(servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if settings.reflection:
             reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        _check_address(settings.listen)
         try:
             self._server.add_insecure_port(settings.listen)
         except RuntimeError as error:
@@ -88,6 +96,34 @@ class Server:
         except OSError as error:
             raise CannotListen(f"cannot serve metrics on port {self.settings.metrics_port}: {error}") from error
         self._stop_metrics = page.shutdown
+
+
+def _make_kernels(settings: Settings) -> Kernels:
+    try:
+        return make_kernels(settings.kernels, threads=settings.threads or None)
+    except ImportError as error:
+        extra = "torch" if settings.kernels.startswith("reference") else "server"
+        message = f"{settings.kernels} kernels need a package that is not installed ({error}): pip install 'ellq[{extra}]'"
+        raise KernelsUnavailable(message) from error
+    except RuntimeError as error:
+        raise KernelsUnavailable(str(error)) from error
+
+
+def _check_address(listen: str) -> None:
+    """Try the address first, because gRPC keeps the reason of a failure to itself. Errors: CannotListen."""
+    if listen.startswith("unix:"):
+        return
+    parts = urlsplit(f"//{listen}")
+    try:
+        if not parts.hostname or parts.port is None:
+            raise CannotListen(f"cannot listen on {listen}: an address is HOST:PORT or unix:/PATH")
+        family = socket.AF_INET6 if ":" in parts.hostname else socket.AF_INET
+        with socket.create_server((parts.hostname, parts.port), family=family):
+            pass
+    except (OSError, ValueError) as error:
+        if isinstance(error, CannotListen):
+            raise
+        raise CannotListen(f"cannot listen on {listen}: {error}") from error
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:

@@ -102,6 +102,9 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
                         if isinstance(frame, pb.CompressResponse):
                             self.metrics.sent_bytes.inc(len(frame.data))
             log.info("answered", seconds=round(stopwatch.total_seconds, 6))
+        except asyncio.CancelledError:
+            log.info("cancelled", seconds=round(stopwatch.total_seconds, 6))  # by the client, its deadline, or our drain
+            raise
         except EllqError as refusal:
             await self._refuse(refusal, context)
         except Exception:
@@ -114,6 +117,8 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
             await asyncio.wait_for(context.write(frame), self.idle_seconds)
         except TimeoutError as error:
             raise TruncatedStream(f"the client took nothing for {self.idle_seconds:g} seconds", field="") from error
+        except grpc.aio.BaseError as error:  # nobody is there any more; gRPC has no calmer word for it
+            raise asyncio.CancelledError from error
 
     async def _first_frame(self, requests: AsyncIterator[AnyRequest]) -> pb.AnalyzeOptions | pb.CompressOptions:
         try:

@@ -10,8 +10,8 @@ from ellq_server.requests import Request
 from ellq_server.sentence import Outcome
 from ellq_server.wire_values import indices_of_row
 
-MOST_WARNINGS = 1000
-"""Warnings that travel; the summary is one frame."""
+MOST_WARNINGS = 100
+"""Warnings that travel: the summary is one frame, and a sketch may fill most of it."""
 
 
 NOTHING_CUT = SquaredNorm(square=0.0, exponent=0, roundings=0)

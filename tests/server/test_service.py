@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import numpy as np
 import pytest
+import torch
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -231,6 +232,12 @@ def check_metrics(metrics: dict[str, float]) -> None:
         (["--no-such-flag", "1"], {}, "no-such-flag"),
         (["--tensors", "-3"], {}, "tensors"),
         (["--kernels", "abacus"], {}, "kernels"),
+        pytest.param(
+            ["--kernels", "reference-cuda"],
+            {},
+            "need a CUDA device",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device"),
+        ),
         ([], {"ELLQ_TENSOR": "5"}, "ELLQ_TENSOR; known: ELLQ_"),
         ([], {"ELLQ_TENSORS": "many"}, "tensors"),
         ([], {"ELLQ_SERVICE_HOST": "10.0.0.1"}, "enableServiceLinks"),
@@ -259,7 +266,19 @@ def test_a_taken_port_is_said_plainly() -> None:
         ]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 5
-    assert "cannot listen on 127.0.0.1" in ended.stderr.splitlines()[-1]
+    assert "cannot listen on 127.0.0.1" in ended.stderr
+    assert "Address already in use" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_cancelled_call_is_in_the_log(process: Process) -> None:
+    held = HeldCall(process.caller)
+    held.cancel()
+    time.sleep(0.5)
+    process.process.send_signal(signal.SIGTERM)
+    events = {log["event"] for log in process.logs_after_end()}
+    assert events & {"cancelled", "refused"}  # refused, when the end of its stream is seen before the cancellation
+    assert "defect" not in events
 
 
 def test_health_answers_while_every_worker_is_busy(process: Process) -> None:

@@ -45,6 +45,7 @@ def analyze(
         bool, typer.Option("--distribution", help="Tell how the weights are distributed, in the report; costs a sort.")
     ] = False,
     json: Json = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --json when it exists.")] = False,
     server: Server = None,
     timeout: Timeout = 600.0,
     quiet: Quiet = False,
@@ -53,7 +54,7 @@ def analyze(
     """Tell how compressible the weights are; with a rule, what it would keep and cost."""
     from ellq_client.cli import calls
 
-    manner = calls.Manner(server=server, timeout_seconds=timeout, quiet=quiet, json=json)
+    manner = calls.Manner(server=server, timeout_seconds=timeout, quiet=quiet, json=json, force=force)
     calls.analyze(path, {**request, "distribution": distribution}, manner)
 
 
@@ -62,7 +63,7 @@ def analyze(
 def compress(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A .safetensors file.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="The .safetensors file to write.")],
-    force: Annotated[bool, typer.Option("--force", help="Replace OUT when it exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT and the file of --json when they exist.")] = False,
     json: Json = None,
     server: Server = None,
     timeout: Timeout = 600.0,
@@ -75,8 +76,8 @@ def compress(
     """
     from ellq_client.cli import calls
 
-    manner = calls.Manner(server=server, timeout_seconds=timeout, quiet=quiet, json=json)
-    calls.compress(path, output, request, manner, force=force)
+    manner = calls.Manner(server=server, timeout_seconds=timeout, quiet=quiet, json=json, force=force)
+    calls.compress(path, output, request, manner)
 
 
 @app.command(epilog=EXPLAINED)

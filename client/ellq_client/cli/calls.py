@@ -9,10 +9,10 @@ from typing import Any
 import typer
 
 from ellq_client.cli import choices
+from ellq_client.cli.places import check_new, check_report
 from ellq_client.cli.progress import follow
 from ellq_client.cli.tables import Screen
 from ellq_client.client import Client, Run
-from ellq_client.errors import OutputError
 from ellq_client.report import report_text, write_report
 from ellq_client.requests import Request
 from ellq_client.results import Analysis, Compression
@@ -29,6 +29,12 @@ class Manner:
     timeout_seconds: float
     quiet: bool
     json: str | None
+    force: bool = False
+
+    @property
+    def report(self) -> Path | None:
+        """The file for the report; None when there is none, or it goes to standard output."""
+        return None if self.json in (None, _STANDARD_OUTPUT) else Path(self.json)
 
     def client(self) -> Client:
         """Return the client. Errors: BadParameter for an address that is none."""
@@ -41,17 +47,18 @@ class Manner:
 def analyze(path: Path, words: Mapping[str, Any], manner: Manner) -> None:
     """Analyse a file and show what was found."""
     options = _options(words)
+    _check_places(path, None, manner)
     with manner.client() as client, client.analyze(path, **options, distribution=words["distribution"]) as run:
         _show(run, path, manner)
 
 
-def compress(path: Path, output: Path, words: Mapping[str, Any], manner: Manner, *, force: bool) -> None:
+def compress(path: Path, output: Path, words: Mapping[str, Any], manner: Manner) -> None:
     """Compress a file and show what that costs."""
     options = _options(words)
     if options["rule"] is None:
         raise typer.BadParameter(f"needed; one of {', '.join(choices.RULE_OPTIONS)}", param_hint="--rule")
-    if output.exists() and not force:
-        raise OutputError(f"{output} exists; --force replaces it")
+    check_new(output, force=manner.force)
+    _check_places(path, output, manner)
     with manner.client() as client, client.compress(path, output, **options) as run:
         _show(run, path, manner)
 
@@ -106,13 +113,18 @@ def _rule(words: Mapping[str, Any], given: Mapping[str, float | None]) -> Any:
     return None
 
 
+def _check_places(source: Path, output: Path | None, manner: Manner) -> None:
+    if manner.report is not None:
+        check_report(manner.report, source=source, output=output, force=manner.force)
+
+
 def _show(run: Run[Analysis] | Run[Compression], path: Path, manner: Manner) -> None:
     """Follow a run to its end and show the result."""
     follow(run, path, quiet=manner.quiet)
     result = run.result()
     if manner.json == _STANDARD_OUTPUT:
         sys.stdout.write(report_text(result))
-    elif manner.json is not None:
-        write_report(result, Path(manner.json))
+    elif manner.report is not None:
+        write_report(result, manner.report)
     if not manner.quiet:
         Screen(to_stderr=manner.json == _STANDARD_OUTPUT).show(result)

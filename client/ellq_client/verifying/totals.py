@@ -11,7 +11,7 @@ from ellq_math.certificates import certify_pool
 from ellq_math.pooling import pool
 from ellq_math.values import RowStatistics
 
-MOST_WARNINGS = 1000
+MOST_WARNINGS = 100
 """Warnings that a summary holds at most: with as many, others may be missing."""
 
 
