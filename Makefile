@@ -11,7 +11,7 @@ install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	@echo "installing into $(VENV): about a minute"
+	@echo "installing into $(VENV)"
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[server,torch,dev]'
 	touch $@
 

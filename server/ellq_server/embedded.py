@@ -6,6 +6,9 @@ import threading
 from ellq_server.server import Server
 from ellq_server.settings import Settings
 
+LAST_STEP_SECONDS = 30.0
+"""How long a cancelled call may need for the step it is in; the interpreter would wait for that thread at its end anyway."""
+
 
 class EmbeddedServer:
     """A server with an event loop and a thread of its own."""
@@ -22,8 +25,8 @@ class EmbeddedServer:
             raise
 
     def stop(self) -> None:
-        """Stop at once: the only client is this process."""
-        asyncio.run_coroutine_threadsafe(self.server.drain(), self._loop).result()
+        """Stop at once: the only client is this process. Waits for a kernel that is in the middle of a tensor."""
+        asyncio.run_coroutine_threadsafe(_stop(self.server), self._loop).result()
         self._end()
 
     def _end(self) -> None:
@@ -39,6 +42,16 @@ def start(socket_path: str) -> EmbeddedServer:
         listen=f"unix:{socket_path}", metrics_port=0, drain_seconds=0.0, drain_delay_seconds=0.0, connection_age_seconds=86400.0
     )
     return EmbeddedServer(settings)
+
+
+async def _stop(server: Server) -> None:
+    """Drain, then see every task to its end: one that is still pending when its loop goes complains on stderr."""
+    await server.drain()
+    if tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+        _, late = await asyncio.wait(tasks, timeout=LAST_STEP_SECONDS)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
 
 
 async def _start(settings: Settings) -> Server:

@@ -41,14 +41,16 @@ class EllqError(Exception):
         """
         super().__init__(message)
         self.reason = reason or type(self).reason
+        if not self.reason:
+            raise TypeError(f"{type(self).__name__} needs a reason")
         self.field = field
         self.retry_after_seconds = retry_after_seconds
 
 
 class InvalidRequest(EllqError):
-    """The caller must change the request."""
+    """The caller must change the request. Every place that raises one says the reason."""
 
-    reason = "INVALID_RULE"
+    reason = ""
 
 
 class MalformedWeights(InvalidRequest):
@@ -76,9 +78,7 @@ class NonfiniteWeight(InvalidRequest):
 
 
 class TooLarge(InvalidRequest):
-    """Beyond this server's limits for ever."""
-
-    reason = "PAYLOAD_TOO_LARGE"
+    """Beyond this server's limits for ever. Every place that raises one says which limit."""
 
 
 class Busy(EllqError):
