@@ -13,7 +13,7 @@ import grpc.aio
 
 from ellq_client import conversations
 from ellq_client.actions import Action, Deliver, Dialogue, Event, Method, Open, Receive, Upload
-from ellq_client.channels import OPTIONS, open_methods, server_address
+from ellq_client.channels import OPTIONS, ServerAddress, open_methods, server_address
 from ellq_client.embedded import start_server
 from ellq_client.errors import RemoteError
 from ellq_client.frames import RequestFrame
@@ -122,7 +122,7 @@ class AsyncRun(Generic[Result]):
             try:
                 return await anext(self._frames, None)
             except grpc.RpcError as error:
-                return read_refusal(error)
+                return read_refusal(error, self._connection.server)
         elif not isinstance(action, Deliver):
             await sleep(action.seconds)
         return None
@@ -131,9 +131,9 @@ class AsyncRun(Generic[Result]):
 class _Connection:
     """A channel that is opened at its first use, and the server behind it when that is ours."""
 
-    def __init__(self, address: str | None) -> None:
+    def __init__(self, server: ServerAddress) -> None:
         self.runs: weakref.WeakSet[AsyncRun[Any]] = weakref.WeakSet()
-        self._address = address
+        self.server = server
         self._lock = asyncio.Lock()
         self._channel: grpc.aio.Channel | None = None
         self._methods: dict[Method, Any] = {}
@@ -162,8 +162,8 @@ class _Connection:
                 await asyncio.to_thread(self._stop_server)
 
     async def _reach(self) -> str:
-        if self._address is not None:
-            return self._address
+        if self.server.uri is not None:
+            return self.server.uri
         server = await asyncio.to_thread(start_server)
         self._stop_server = weakref.finalize(self, server.stop)
         return server.address

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -27,17 +28,33 @@ _SCHEME = re.compile(r"^(dns|ipv4|ipv6|unix|unix-abstract|vsock|xds):")
 _HOST_AND_PORT = re.compile(r"^(\[[0-9A-Fa-f:.%]+\]|[^\s/:]+):\d{1,5}$")
 
 
-def server_address(target: str | None) -> str | None:
-    """Return the gRPC address of a server: as given, else as ELLQ_SERVER says; None means the one in this process.
+@dataclass(frozen=True)
+class ServerAddress:
+    """Where the server is, and who says so."""
+
+    uri: str | None
+    """As gRPC wants it; None: in this process."""
+    source: str = "in this process"
+
+    def told(self) -> str:
+        """Return both, for the message that nobody answers there."""
+        return f"server {self.source}" if self.uri is None else f"server {self.uri} ({self.source})"
+
+
+def server_address(target: str | None) -> ServerAddress:
+    """Return the gRPC address of a server: as given, else as ELLQ_SERVER says, else the one in this process.
 
     Errors: ValueError when it is neither host:port nor a gRPC address.
     """
+    source = "target" if target else SERVER_VARIABLE
     target = target or os.environ.get(SERVER_VARIABLE) or None
-    if target is None or _SCHEME.match(target):
-        return target
+    if target is None:
+        return ServerAddress(None)
+    if _SCHEME.match(target):
+        return ServerAddress(target, source)
     if _HOST_AND_PORT.match(target):
-        return f"dns:///{target}"
-    raise ValueError(f"server {target!r} is neither host:port nor an address like dns:///host:port or unix:/path")
+        return ServerAddress(f"dns:///{target}", source)
+    raise ValueError(f"server {target!r} ({source}) is neither host:port nor an address like dns:///host:port or unix:/path")
 
 
 def open_methods(channel: grpc.Channel | grpc.aio.Channel) -> dict[Method, Callable[..., Any]]:

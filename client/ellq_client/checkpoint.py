@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -124,6 +125,13 @@ class Checkpoint:
         """Yield a range of the file, a mebibyte at a time."""
         for start in range(begin, end, _PIECE_BYTES):
             yield self.read(start, min(_PIECE_BYTES, end - start))
+
+    def digest(self, begin: int, end: int) -> str:
+        """Return the SHA-256 of a range of the file, in hexadecimal."""
+        found = sha256()
+        for piece in self.pieces(begin, end):
+            found.update(piece)
+        return found.hexdigest()
 
     def __enter__(self) -> Self:
         return self

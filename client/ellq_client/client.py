@@ -12,7 +12,7 @@ import grpc
 
 from ellq_client import conversations
 from ellq_client.actions import Action, Deliver, Dialogue, Event, Method, Open, Receive
-from ellq_client.channels import OPTIONS, open_methods, server_address
+from ellq_client.channels import OPTIONS, ServerAddress, open_methods, server_address
 from ellq_client.embedded import start_server
 from ellq_client.errors import RemoteError
 from ellq_client.refusals import read_refusal
@@ -132,7 +132,7 @@ class Run(Generic[Result]):
             try:
                 return next(self._call, None)
             except grpc.RpcError as error:
-                return read_refusal(error)
+                return read_refusal(error, self._connection.server)
         elif not isinstance(action, Deliver):
             time.sleep(action.seconds)
         return None
@@ -141,9 +141,9 @@ class Run(Generic[Result]):
 class _Connection:
     """A channel that is opened at its first use, and the server behind it when that is ours."""
 
-    def __init__(self, address: str | None) -> None:
+    def __init__(self, server: ServerAddress) -> None:
         self.runs: weakref.WeakSet[Run[Any]] = weakref.WeakSet()
-        self._address = address
+        self.server = server
         self._lock = Lock()
         self._methods: dict[Method, Any] | None = None
         self._closing: list[weakref.finalize[[], Any]] = []
@@ -168,7 +168,7 @@ class _Connection:
                 self._closing.pop()()
 
     def _channel(self) -> grpc.Channel:
-        address = self._address
+        address = self.server.uri
         if address is None:
             server = start_server()
             self._closing.append(weakref.finalize(self, server.stop))

@@ -21,7 +21,7 @@ from ellq.v1 import compression_pb2 as pb
 from ellq_client.actions import RECEIVE, Action, Deliver, Event, Method, Open, Upload, Wait
 from ellq_client.answers import Answer
 from ellq_client.arrivals import expect
-from ellq_client.errors import EllqError, InvalidRequest, ProtocolError
+from ellq_client.errors import DeadlineExceeded, EllqError, InvalidRequest, ProtocolError
 from ellq_client.mirror import mirror
 from ellq_client.requests import Request
 from ellq_client.results import Analysis, Compression, analysis_of, compression_of
@@ -108,6 +108,10 @@ def _persist(
     for number in count(1):
         try:
             return (yield from attempt(deadline.remaining_seconds()))
+        except DeadlineExceeded as refusal:
+            if not deadline.over:
+                raise  # somebody on the way has less patience
+            raise DeadlineExceeded(deadline.told()) from refusal.__cause__
         except RETRIED as refusal:
             yield Wait(deadline.delay_after(refusal, attempt=number))
     raise AssertionError("count() never ends")

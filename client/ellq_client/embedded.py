@@ -9,6 +9,8 @@ from typing import Any
 
 from ellq_client.errors import ServerExtraMissing
 
+_INSTALL = "pip install 'ellq[server]'"
+
 
 @dataclass(frozen=True)
 class EmbeddedServer:
@@ -26,7 +28,13 @@ class EmbeddedServer:
 
 def start_server() -> EmbeddedServer:
     """Start a server on a Unix socket that only this user can reach. Errors: ServerExtraMissing."""
-    start = _server_room("embedded").start
+    try:
+        start = _server_room("embedded").start
+    except ImportError as error:
+        raise ServerExtraMissing(
+            f"the server to run in this process cannot be loaded ({error}): {_INSTALL}, or name another one "
+            "(Client('host:port'), --server or ELLQ_SERVER)"
+        ) from error
     directory = Path(tempfile.mkdtemp(prefix="ellq-"))  # mode 0700
     socket = directory / "server.sock"
     try:
@@ -38,15 +46,13 @@ def start_server() -> EmbeddedServer:
 
 def serve(arguments: list[str]) -> int:
     """Run a server for others until it is told to stop, and return its exit code. Errors: ServerExtraMissing."""
-    return _server_room("main").serve(arguments)
+    try:
+        run = _server_room("main").serve
+    except ImportError as error:
+        raise ServerExtraMissing(f"`ellq serve` needs the server, which cannot be loaded ({error}): {_INSTALL}") from error
+    return run(arguments)
 
 
 def _server_room(module: str) -> Any:
     """Return a module of the server: the one place that knows that room, and it looks there only when called."""
-    try:
-        return import_module(f"ellq_server.{module}")
-    except ImportError as error:
-        raise ServerExtraMissing(
-            f"the server to run in this process cannot be loaded ({error}): pip install 'ellq[server]', or name another one "
-            "(Client('host:port'), --server or ELLQ_SERVER)"
-        ) from error
+    return import_module(f"ellq_server.{module}")

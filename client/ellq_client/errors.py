@@ -7,7 +7,8 @@ EllqError
 │   ├── InvalidSketch       global scope and its sketches
 │   ├── MalformedWeights    the bytes are no whole safetensors file
 │   ├── NonfiniteWeight     NaN or infinity in a compressible tensor
-│   └── TooLarge            beyond this server's stated limits, for ever
+│   ├── TooLarge            beyond this server's stated limits, for ever
+│   └── MessageTooLarge     one message is longer than gRPC lets through
 ├── AccessDenied            the server, or something before it, wants other credentials
 ├── Unsupported             this server does not know the call
 ├── Busy                    come back later; may say when
@@ -41,6 +42,7 @@ __all__ = [
     "InvalidSelection",
     "InvalidSketch",
     "MalformedWeights",
+    "MessageTooLarge",
     "NonfiniteWeight",
     "OutputError",
     "ProtocolError",
@@ -111,6 +113,10 @@ class TooLarge(InvalidRequest):
     """Beyond the limits that `capabilities()` states, however often it is tried."""
 
 
+class MessageTooLarge(InvalidRequest):
+    """One message, of options or of the answer, is longer than gRPC lets through: fewer globs, overrides or neurons."""
+
+
 class AccessDenied(RemoteError):
     """The server, or a proxy before it, wants other credentials."""
 
@@ -175,9 +181,12 @@ class ClaimRefuted(EllqError):
     found: object
     """What the two files say."""
 
-    def __init__(self, claim: str, *, claimed: object, found: object, tensor: str | None = None) -> None:
+    def __init__(
+        self, claim: str, *, claimed: object, found: object, tensor: str | None = None, likely: str | None = None
+    ) -> None:
         where = "" if tensor is None else f"tensor {tensor!r}: "
-        super().__init__(f"{where}{claim} is claimed to be {claimed}, found {found}")
+        first = "" if likely is None else f"{likely}: "
+        super().__init__(f"{first}{where}{claim} is claimed to be {claimed}, found {found}")
         self.tensor = tensor
         self.claim = claim
         self.claimed = claimed

@@ -1,17 +1,24 @@
 """From a gRPC error to one of ours."""
 
+import re
+
 import grpc
 from google.protobuf.any_pb2 import Any
 from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from ellq_client.errors import REASONS, STATUSES, RemoteError
+from ellq_client.channels import ServerAddress
+from ellq_client.errors import REASONS, STATUSES, MessageTooLarge, RemoteError
 
 ERROR_DOMAIN = "ellq.v1"
 
 
-def read_refusal(error: grpc.RpcError) -> RemoteError:
+_TOO_LONG = re.compile("message (is )?(larger than max|exceeds maximum)")
+"""How the implementations of gRPC word a message beyond their limit; the status is that of a busy server."""
+
+
+def read_refusal(error: grpc.RpcError, server: ServerAddress) -> RemoteError:
     """Return the error of this package for a failed call; the reason decides, else the status.
 
     The gRPC error is attached as `__cause__`, so that a plain `raise` keeps it.
@@ -21,15 +28,23 @@ def read_refusal(error: grpc.RpcError) -> RemoteError:
     details = _Details(metadata.get("grpc-status-details-bin"))
     if details.retry_after_seconds is None:
         details.retry_after_seconds = _seconds(metadata.get("retry-after"))
-    kind = REASONS.get(details.reason or "") or STATUSES[call.code().name]
+    told = call.details() or call.code().name
+    kind = REASONS.get(details.reason or "") or _kind_of_status(call.code(), told)
+    unreachable = call.code() is grpc.StatusCode.UNAVAILABLE and details.reason is None
     refusal = kind(
-        call.details() or call.code().name,
+        f"{server.told()}: {told}" if unreachable else told,
         reason=details.reason,
         field=details.field,
         retry_after_seconds=details.retry_after_seconds,
     )
     refusal.__cause__ = error
     return refusal
+
+
+def _kind_of_status(code: grpc.StatusCode, told: str) -> type[RemoteError]:
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LONG.search(told):
+        return MessageTooLarge
+    return STATUSES[code.name]
 
 
 class _Details:

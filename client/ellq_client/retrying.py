@@ -9,6 +9,8 @@ from ellq_client.errors import Busy, DeadlineExceeded, RemoteError, Unavailable
 
 RETRIED = (Busy, Unavailable)
 
+_CLOCK_SECONDS = 0.05
+
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
@@ -44,11 +46,20 @@ class Deadline:
         self._patience = patience
         self._end = patience.clock() + patience.timeout_seconds
 
+    @property
+    def over(self) -> bool:
+        """Whether the time is over, by a clock that may differ a little from gRPC's."""
+        return self._end - self._patience.clock() < _CLOCK_SECONDS
+
+    def told(self) -> str:
+        """Return what to say when the time is over."""
+        return f"not done within {self._patience.timeout_seconds:g} seconds (timeout_seconds)"
+
     def remaining_seconds(self) -> float:
         """Return the time left. Errors: DeadlineExceeded when there is none."""
         remaining = self._end - self._patience.clock()
         if remaining <= 0:
-            raise DeadlineExceeded(f"not done within {self._patience.timeout_seconds:g} seconds")
+            raise DeadlineExceeded(self.told())
         return remaining
 
     def delay_after(self, refusal: RemoteError, *, attempt: int) -> float:

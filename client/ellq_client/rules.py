@@ -93,6 +93,8 @@ def parameters(rule: Rule) -> dict[str, float]:
 
 def rule_to_proto(rule: Rule) -> pb.Rule:
     """Return the message of a rule. Errors: InvalidRule for a number that the message cannot hold."""
+    if not isinstance(rule, Rule):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without a type checker
+        raise InvalidRule(f"{rule!r} is no rule; rules are {', '.join(kind.__name__ for kind in RULES.values())}", field="rule")
     message = pb.Rule(scope=enum_name(_SCOPE, rule.scope))
     kind = getattr(message, rule.kind)
     kind.SetInParent()

@@ -18,9 +18,12 @@ class EmbeddedServer:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="ellq-embedded", daemon=True)
         self._thread.start()
+        starting = asyncio.run_coroutine_threadsafe(_start(settings), self._loop)
         try:
-            self.server = asyncio.run_coroutine_threadsafe(_start(settings), self._loop).result()
+            self.server = starting.result()
         except BaseException:
+            starting.cancel()
+            asyncio.run_coroutine_threadsafe(_finish(), self._loop).result()
             self._end()
             raise
 
@@ -37,16 +40,25 @@ class EmbeddedServer:
 
 def start(socket_path: str) -> EmbeddedServer:
     """Serve on `unix:{socket_path}`, with default limits, no metrics page and no environment."""
+    # The channel is closed before the server stops, so its calls end by themselves; cancelling them makes gRPC log a line.
     # model_construct reads no environment: settings for a deployment must not leak into a laptop's default
     settings = Settings.model_construct(
-        listen=f"unix:{socket_path}", metrics_port=0, drain_seconds=0.0, drain_delay_seconds=0.0, connection_age_seconds=86400.0
+        listen=f"unix:{socket_path}",
+        metrics_port=0,
+        drain_seconds=LAST_STEP_SECONDS,
+        drain_delay_seconds=0.0,
+        connection_age_seconds=86400.0,
     )
     return EmbeddedServer(settings)
 
 
 async def _stop(server: Server) -> None:
-    """Drain, then see every task to its end: one that is still pending when its loop goes complains on stderr."""
     await server.drain()
+    await _finish()
+
+
+async def _finish() -> None:
+    """See every task to its end: one that is still pending when its loop goes complains on stderr."""
     if tasks := asyncio.all_tasks() - {asyncio.current_task()}:
         _, late = await asyncio.wait(tasks, timeout=LAST_STEP_SECONDS)
         for task in late:

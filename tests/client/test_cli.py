@@ -16,6 +16,8 @@ from ellq.v1 import compression_pb2 as pb
 from ellq_client import errors
 from ellq_client.cli import exits, main
 from ellq_client.cli.choices import RULE_OPTIONS
+from ellq_client.cli.progress import follow
+from ellq_client.cli.wording import shortened
 from ellq_client.rules import RULES
 
 COMMAND = [sys.executable, "-c", "from ellq_client.cli import main; main()"]
@@ -41,11 +43,11 @@ def test_analyze_shows_every_measured_tensor_and_why_others_are_not(ellq, checkp
     assert code == 0
     header, row, _, untouched, *_ = out.splitlines()
     assert header.split() == ["tensor", "shape", "dtype", "SI_0.5", "PQI_0.5,1"]
-    assert row.split() == ["layer.weight", "5x4", "F32", "1.25", "0.2500"]
+    assert row.split() == ["layer.weight", "5x4", "F32", "1.250", "0.2500"]
     assert "2 of 3 tensors (2: fewer than two dimensions)" in untouched
     assert "warning: x* matches no tensor" in out
     assert "promises" not in out, "no rule, no talk of one"
-    assert err.count("ellq: model.safetensors") > 0, "progress, in lines"
+    assert err == "", "so small a file needs no progress"
 
 
 def test_compress_writes_the_file_and_says_what_is_not_promised(ellq, checkpoint, tmp_path):
@@ -119,11 +121,12 @@ def test_defaults_are_those_that_help_tells(ellq, fake, checkpoint, rule, expect
         ("--rule tail --epsilon 0.1 --p 1.5", "--p: 1.5 is not a whole number"),
         ("--q 0.5", "--q: says something about a rule, but no --rule is given"),
         ("--scope layer", "--scope: says something about a rule"),
+        ("--nonfinite pass_through", "'pass_through' is not one of refuse, pass-through"),
         ("--rule n-of-m --scope rows", "'rows' is not one of neuron, layer, global"),
         ("--override a", "'a' is not GLOB=skip"),
-        ("--override a=axis:x", "'a=axis:x'"),
+        ("--override a=axis:x", "'x' is not the number of an axis"),
         ("--override a=tail:epsilon", "'epsilon' is not option=value"),
-        ("--override a=tail:epsilon=x", "could not convert"),
+        ("--override a=tail:epsilon=x", "epsilon is 'x', which is no number"),
         ("--override a=tail:n=1,epsilon=0.1", "no such option"),
         ("--nonfinite drop", "'drop' is not one of refuse"),
         ("--server nowhere", "neither host:port"),
@@ -137,6 +140,83 @@ def test_a_wrong_command_line_is_refused_by_the_word_and_nothing_is_sent(ellq, f
     assert message in err
     assert out == ""
     assert fake.requests == []
+
+
+@pytest.mark.parametrize(
+    ("field", "option"),
+    [
+        ("options.rule.tail.epsilon", "--epsilon"),
+        ("options.rule.fraction.pruned_ratio", "--ratio"),
+        ("options.rule.scope", "--scope"),
+        ("options.rule", "--rule"),
+        ("options.indices.pq_p", "--index-pq"),
+        ("options.selection.exclude", "--exclude"),
+        ("options.selection.overrides[1].rule.tail.epsilon", "--override number 2, epsilon"),
+        ("options.selection.overrides[0].neuron_axis", "--override number 1, neuron_axis"),
+    ],
+)
+def test_what_the_server_refuses_is_said_in_options(ellq, fake, refusal, checkpoint, field, option):
+    fake.refusals = [refusal(grpc.StatusCode.INVALID_ARGUMENT, f"{field} is wrong", "INVALID_RULE", field)]
+    code, _, err = ellq("analyze", checkpoint)
+    assert (code, err) == (exits.USAGE, f"ellq: {option} is wrong\n")
+
+
+def test_names_cannot_command_the_terminal(ellq, tmp_path, monkeypatch):
+    monkeypatch.setattr("ellq_client.cli.progress._WORTH_LINES_BYTES", 0)
+    path = tmp_path / "model.safetensors"
+    save_file({"\x1b[31mred\r\u202e": np.ones((2, 3), np.float32)}, path)
+    code, out, err = ellq("analyze", path, "--json", tmp_path / "report.json")
+    assert code == 0
+    for text in (out, err):
+        assert r"\x1b[31mred\r\u202e" in text
+        assert not {"\x1b", "\r", "\u202e"} & set(text)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["tensors"][0]["name"] == "\x1b[31mred\r\u202e"
+    code, _, err = ellq("verify", path, tmp_path / "\x1b[2J")
+    assert (code, r"\x1b[2J" in err, "\x1b" in err) == (exits.LOCAL_FILE, True, False)
+
+
+def test_large_files_tell_their_progress_in_lines(ellq, checkpoint, monkeypatch):
+    monkeypatch.setattr("ellq_client.cli.progress._WORTH_LINES_BYTES", 0)
+    _, _, err = ellq("analyze", checkpoint)
+    assert err.count("ellq: model.safetensors: ") > 0
+    assert ellq("analyze", checkpoint, "--quiet")[2] == ""
+
+
+def test_long_names_give_way_in_their_middle():
+    assert shortened("encoder.layer.10.weight", 12) == "encod…weight"
+    assert shortened("encoder", 12) == "encoder"
+
+
+def test_a_start_that_takes_long_is_explained(checkpoint, monkeypatch, capsys):
+    monkeypatch.setattr("ellq_client.cli.progress._PATIENCE_SECONDS", 0.01)
+
+    def slow():
+        time.sleep(0.3)
+        yield from ()
+
+    for embedded, quiet, told in [(True, False, True), (True, True, False), (False, False, False)]:
+        follow(slow(), checkpoint, embedded=embedded, quiet=quiet)
+        assert ("compiles the kernels" in capsys.readouterr().err) is told
+
+
+def test_the_environment_sets_the_timeout(ellq, fake, checkpoint, monkeypatch):
+    answer = fake._answer
+
+    def slow(*arguments):
+        time.sleep(1)
+        yield from answer(*arguments)
+
+    monkeypatch.setattr(fake, "_answer", slow)
+    monkeypatch.setenv("ELLQ_TIMEOUT", "0.3")
+    code, _, err = ellq("analyze", checkpoint)
+    assert (code, err) == (exits.DEADLINE, "ellq: not done within 0.3 seconds (--timeout)\n")
+
+
+def test_serve_without_the_server_says_what_to_install(ellq, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ellq_server.main", None)
+    code, _, err = ellq("serve")
+    assert (code, "pip install 'ellq[server]'" in err, "--server" in err) == (exits.USAGE, True, False)
 
 
 def test_compress_needs_a_rule_and_a_place(ellq, checkpoint, tmp_path):
@@ -161,6 +241,49 @@ def test_the_report_goes_where_it_is_sent(ellq, checkpoint, tmp_path):
     assert code == 0
     assert json.loads(out)["schema"] == json.loads((tmp_path / "report.json").read_text())["schema"] == "ellq.report/1"
     assert "layer.weight" in err, "the table makes room on standard error"
+
+
+def test_the_report_never_takes_the_place_of_weights(ellq, fake, checkpoint, tmp_path):
+    link, output = tmp_path / "link.json", tmp_path / "small.safetensors"
+    link.symlink_to(checkpoint)
+    compress = ("compress", checkpoint, "-o", output, "--rule", "n-of-m", "--force")
+    before = checkpoint.read_bytes()
+    for words, told in [
+        (("analyze", checkpoint, "--force", "--json", checkpoint), "is the source itself"),
+        (("analyze", checkpoint, "--force", "--json", link), "is the source itself"),
+        ((*compress, "--json", checkpoint), "is the source itself"),
+        ((*compress, "--json", tmp_path / "." / "small.safetensors"), "is the output, too"),
+    ]:
+        code, _, err = ellq(*words)
+        assert (code, told in err) == (exits.LOCAL_FILE, True), err
+    assert checkpoint.read_bytes() == before
+    assert not output.exists()
+    assert fake.requests == []
+
+
+def test_the_place_of_the_report_is_checked_before_any_work(ellq, fake, checkpoint, tmp_path):
+    older = tmp_path / "older.json"
+    older.write_text("older")
+    for place, told in [
+        (older, "--force replaces it"),
+        (tmp_path / "no" / "r.json", "No such file"),
+        (tmp_path, "a directory"),
+    ]:
+        for words in [("analyze", checkpoint), ("compress", checkpoint, "-o", tmp_path / "o.safetensors", "--rule", "n-of-m")]:
+            code, _, err = ellq(*words, "--json", place)
+            assert (code, told in err) == (exits.LOCAL_FILE, True), err
+    assert older.read_text() == "older"
+    assert fake.requests == []
+    assert ellq("analyze", checkpoint, "--json", older, "--force")[0] == 0
+    assert json.loads(older.read_text())["method"] == "analyze"
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_any_work(ellq, fake, checkpoint, tmp_path, monkeypatch):
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    monkeypatch.setattr("os.access", lambda path, mode: path != folder)  # root may write anywhere, whatever the mode
+    code, _, err = ellq("analyze", checkpoint, "--json", folder / "r.json")
+    assert (code, "Permission denied" in err, fake.requests) == (exits.LOCAL_FILE, True, [])
 
 
 @pytest.mark.parametrize(

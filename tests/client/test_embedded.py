@@ -1,11 +1,13 @@
 """The server in this process: real calls, nothing left behind."""
 
+import os
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from ellq_client import (
     AsyncClient,
@@ -53,7 +55,7 @@ def test_arrays_end_to_end(client, heavy):
     np.testing.assert_array_equal(first.weights["w.weight"], second.weights["w.weight"])
 
 
-def test_refusals_of_the_real_server(client, heavy, tmp_path):
+def test_refusals_of_the_real_server(client, heavy):
     with pytest.raises(InvalidRule, match="q"):
         client.analyze(heavy, rule=SparsityIndex(q=0.01)).result()
     heavy["w.weight"][3, 4] = np.nan
@@ -62,10 +64,30 @@ def test_refusals_of_the_real_server(client, heavy, tmp_path):
     passed = client.analyze(heavy, nonfinite="pass_through").result()
     assert passed["w.weight"].reason == "nonfinite"
     assert {warning.code for warning in passed.warnings} >= {"nonfinite_passed_through"}
-    torn = tmp_path / "torn.safetensors"
-    torn.write_bytes(b"\x10\0\0\0\0\0\0\0{}")
-    with pytest.raises(MalformedWeights):
-        client.analyze(torn).result()
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda whole: whole[:-7], "TRUNCATED_STREAM"),
+        (lambda whole: whole[:50], "TRUNCATED_STREAM"),
+        (lambda whole: b"", "TRUNCATED_STREAM"),
+        (lambda whole: whole + b"more", "TRAILING_BYTES"),
+        (lambda whole: whole.replace(b"F32", b"F77"), "MALFORMED_WEIGHTS"),
+    ],
+)
+def test_the_real_server_checks_what_the_client_would_not_send(client, checkpoint, monkeypatch, damage, reason):
+    monkeypatch.setattr("ellq_client.sources.FileSource._check_whole", lambda source: None)
+    monkeypatch.setattr("ellq_client.answers.Answer.take", lambda answer, frame: [])
+    checkpoint.write_bytes(damage(checkpoint.read_bytes()))
+    with pytest.raises(MalformedWeights) as caught:
+        client.analyze(checkpoint).result()
+    assert caught.value.reason == reason
+
+
+def test_the_real_server_checks_arrays_too(client):
+    with pytest.raises(MalformedWeights, match="4096"):
+        client.analyze({"w" * 5000: np.ones((2, 2))}).result()
 
 
 async def test_the_asynchronous_client_has_one_too(heavy, monkeypatch):
@@ -101,3 +123,36 @@ def test_the_environment_is_obeyed(fake, monkeypatch):
     monkeypatch.setenv("ELLQ_SERVER", fake.address)
     with Client() as client:
         assert client.capabilities().version == "fake"
+
+
+ENDINGS = {
+    "a caller that fails": "with Client() as client:\n  for report in compress(client): raise SystemExit(7)",
+    "a run that is left half way": "client = Client(); run = compress(client); next(run); raise SystemExit(7)",
+    "an interruption": "import os, signal\n"
+    "try:\n"
+    "  with Client() as client:\n"
+    "    for report in compress(client): os.kill(os.getpid(), signal.SIGINT)\n"
+    "except KeyboardInterrupt: raise SystemExit(7)",
+    "a deadline": "with Client(timeout_seconds=0.4) as client:\n"
+    "  try: compress(client).result()\n"
+    "  except DeadlineExceeded: raise SystemExit(7)",
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("attempt", range(5))
+def test_whatever_ends_a_call_nothing_is_said_about_it(tmp_path, ending, attempt):
+    random = np.random.default_rng(3)
+    path = tmp_path / "model.safetensors"
+    save_file({f"{layer}.weight": random.normal(size=(1024, 2048)).astype(np.float32) for layer in range(6)}, path)
+    output = tmp_path / "out.safetensors"
+    code = (
+        "from ellq_client import Client, DeadlineExceeded, Tail\n"
+        f"compress = lambda client: client.compress({str(path)!r}, {str(output)!r}, rule=Tail(epsilon=0.1, p=2))\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "ELLQ_SERVER"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code + ENDINGS[ending]], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (7, "")
+    assert [left.name for left in tmp_path.iterdir()] == ["model.safetensors"]

@@ -50,6 +50,37 @@ def test_a_status_without_a_reason_is_enough(fake, refusal, checkpoint, status, 
     assert caught.value.__cause__.code() is status
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CLIENT: Received message larger than max (5000000 vs. 4194304)",
+        "SERVER: Sent message larger than max (5 vs. 4)",
+        "grpc: received message larger than max (5 vs. 4)",
+        "gRPC message exceeds maximum size 4194304: 5000000",
+    ],
+)
+def test_a_message_beyond_the_limit_of_grpc_is_not_tried_again(fake, refusal, checkpoint, text):
+    fake.refusals = [refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, text)]
+    with Client(fake.address) as client, pytest.raises(errors.MessageTooLarge, match="message"):
+        client.analyze(checkpoint).result()
+    assert len(fake.requests) == 1
+
+
+def test_real_grpc_words_its_limit_as_expected(fake, checkpoint):
+    many = [f"{number:06}{'x' * 1000}" for number in range(5000)]
+    with Client(fake.address) as client, pytest.raises(errors.MessageTooLarge):
+        client.analyze(checkpoint, exclude=many).result()
+
+
+def test_a_server_that_does_not_answer_is_named_with_who_named_it(monkeypatch, checkpoint):
+    with Client("localhost:1", max_attempts=1) as client, pytest.raises(errors.Unavailable) as caught:
+        client.analyze(checkpoint).result()
+    assert str(caught.value).startswith("server dns:///localhost:1 (target): ")
+    monkeypatch.setenv("ELLQ_SERVER", "localhost:1")
+    with Client(max_attempts=1) as client, pytest.raises(errors.Unavailable, match=r"\(ELLQ_SERVER\): "):
+        client.analyze(checkpoint).result()
+
+
 def test_a_message_that_names_the_field_does_not_name_it_twice():
     assert str(RemoteError("rule.q is 7", field="rule.q")) == "rule.q is 7"
 

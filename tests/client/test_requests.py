@@ -14,7 +14,7 @@ from ellq_client import (
     SparsityIndex,
     Tail,
 )
-from ellq_client.channels import server_address
+from ellq_client.channels import ServerAddress, server_address
 from ellq_client.requests import AnalyzeOptions, CompressOptions, Request
 from ellq_client.rules import RULES, rule_from_proto, rule_to_proto
 
@@ -104,7 +104,7 @@ def test_absent_options_are_absent_on_the_wire():
     ],
 )
 def test_addresses(given, address):
-    assert server_address(given) == address
+    assert server_address(given) == ServerAddress(address, "target")
 
 
 @pytest.mark.parametrize("given", ["ellq", "http://ellq:50051", "ellq:port", ":50051", "a b:1"])
@@ -115,7 +115,12 @@ def test_what_is_no_address_is_quoted(given):
 
 def test_the_environment_names_the_server_when_nobody_else_does(monkeypatch):
     monkeypatch.setenv("ELLQ_SERVER", "ellq:50051")
-    assert server_address(None) == "dns:///ellq:50051"
-    assert server_address("other:1") == "dns:///other:1"
+    assert server_address(None) == ServerAddress("dns:///ellq:50051", "ELLQ_SERVER")
+    assert server_address("other:1") == ServerAddress("dns:///other:1", "target")
     monkeypatch.setenv("ELLQ_SERVER", "")
-    assert server_address(None) is None
+    assert server_address(None).uri is None
+
+
+def test_what_is_no_rule_is_named():
+    with pytest.raises(InvalidRule, match="'tail' is no rule; rules are SparsityIndex"):
+        Request(rule="tail").analyze_options()

@@ -1,5 +1,6 @@
 """Whatever weights come in, the stream is the safetensors file that the library would write."""
 
+import os
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import torch
 from safetensors import numpy as safetensors_numpy
 from safetensors import torch as safetensors_torch
 
-from ellq_client import Client, Fraction, OutputError, SourceError
+from ellq_client import Client, Fraction, OutputError, SourceError, verify
 from ellq_client.sources import FRAME_BYTES, open_source
 
 RULE = Fraction(pruned_ratio=0.5)
@@ -125,6 +126,43 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
         open_source(tmp_path)
     with pytest.raises(SourceError, match="No such file"):
         open_source(tmp_path / "none.safetensors")
+
+
+TORN = [
+    (lambda whole: whole[:-20], r"model\.safetensors is cut off: \d+ of \d+ bytes$"),
+    (lambda whole: whole[:40], r"cut off in its header: its header would be \d+ bytes long, the file has 40$"),
+    (lambda whole: b"a text, not weights", "is no safetensors file"),
+    (lambda whole: b"short", "ends after 5 bytes"),
+    (lambda whole: b"", "it is empty"),
+    (lambda whole: whole + b"more", "4 bytes after its last tensor"),
+]
+
+
+@pytest.mark.parametrize(("damage", "message"), TORN)
+def test_torn_files_are_told_alike_by_every_call_before_anything_is_sent(fake, checkpoint, tmp_path, damage, message):
+    whole = tmp_path / "whole.safetensors"
+    whole.write_bytes(checkpoint.read_bytes())
+    checkpoint.write_bytes(damage(checkpoint.read_bytes()))
+    with Client(fake.address) as client:
+        for call in (
+            lambda: client.analyze(checkpoint).result(),
+            lambda: client.compress(checkpoint, tmp_path / "out.safetensors", rule=RULE).result(),
+            lambda: verify(checkpoint, whole),
+            lambda: verify(whole, checkpoint),
+        ):
+            with pytest.raises(SourceError, match=message) as caught:
+                call()
+            assert str(checkpoint) in str(caught.value)
+    assert fake.requests == []
+
+
+def test_a_pipe_is_no_source_and_no_place(fake, checkpoint, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(SourceError, match="no ordinary file"):
+        open_source(pipe)
+    with Client(fake.address) as client, pytest.raises(OutputError, match="no ordinary file"):
+        client.compress(checkpoint, pipe, rule=RULE).result()
 
 
 def test_a_file_that_changes_while_it_is_read_is_noticed(checkpoint):

@@ -28,6 +28,7 @@ SURFACE = [
     "InvalidSketch",
     "LqBound",
     "MalformedWeights",
+    "MessageTooLarge",
     "NOfM",
     "NonfiniteWeight",
     "OutputError",

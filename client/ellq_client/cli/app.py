@@ -51,7 +51,10 @@ def analyze(
     quiet: Quiet = False,
     **request: Any,
 ) -> None:
-    """Tell how compressible the weights are; with a rule, what it would keep and cost."""
+    """Measure the weights, or try a rule.
+
+    Tells how compressible they are; with --rule, what it would keep and cost. Writes no weights.
+    """
     from ellq_client.cli import calls
 
     manner = calls.Manner(server=server, timeout_seconds=timeout, quiet=quiet, json=json, force=force)
@@ -70,9 +73,9 @@ def compress(
     quiet: Quiet = False,
     **request: Any,
 ) -> None:
-    """Compress the weights and certify what that costs. Needs --rule.
+    """Compress the weights and certify the cost.
 
-    The output has the size of the input: cut weights are zeros in it.
+    Needs --rule.     The output has the size of the input: cut weights are zeros in it.
     """
     from ellq_client.cli import calls
 
@@ -89,7 +92,10 @@ def verify(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Check a compressed file against its original, with no server and no trust in one."""
+    """Check a compressed file, with no server.
+
+    Holds it against its original and, with --report, every claim of a report against both.
+    """
     from ellq_client.cli import calls
 
     calls.verify(original, compressed, report, quiet=quiet)
@@ -108,7 +114,7 @@ def capabilities(server: Server = None, timeout: Timeout = 60.0) -> None:
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
 )
 def serve(context: typer.Context) -> None:
-    """Run a server until it is told to stop; `ellq serve --help` lists its settings."""
+    """Run a server; `ellq serve --help` says how."""
     from ellq_client.embedded import serve as serve_until_stopped
 
     raise typer.Exit(serve_until_stopped(context.args))

@@ -8,10 +8,12 @@ from typing import Any
 
 import typer
 
+from ellq_client.channels import server_address
 from ellq_client.cli import choices
 from ellq_client.cli.places import check_new, check_report
 from ellq_client.cli.progress import follow
 from ellq_client.cli.tables import Screen
+from ellq_client.cli.wording import harmless, in_options
 from ellq_client.client import Client, Run
 from ellq_client.report import report_text, write_report
 from ellq_client.requests import Request
@@ -32,6 +34,11 @@ class Manner:
     force: bool = False
 
     @property
+    def embedded(self) -> bool:
+        """Whether the service runs in this process."""
+        return server_address(self.server).uri is None
+
+    @property
     def report(self) -> Path | None:
         """The file for the report; None when there is none, or it goes to standard output."""
         return None if self.json in (None, _STANDARD_OUTPUT) else Path(self.json)
@@ -41,7 +48,7 @@ class Manner:
         try:
             return Client(self.server, timeout_seconds=self.timeout_seconds)
         except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="--server") from error
+            raise typer.BadParameter(in_options(str(error)), param_hint="--server") from error
 
 
 def analyze(path: Path, words: Mapping[str, Any], manner: Manner) -> None:
@@ -76,7 +83,7 @@ def capabilities(manner: Manner) -> None:
     """Print what the server can do, one fact a line."""
     with manner.client() as client:
         for line in _facts("server", client.capabilities()):
-            typer.echo(line)
+            typer.echo(harmless(line))
 
 
 def _facts(name: str, value: Any) -> list[str]:
@@ -94,7 +101,7 @@ def _options(words: Mapping[str, Any]) -> dict[str, Any]:
         "include": words["include"] or (),
         "exclude": words["exclude"] or (),
         "overrides": choices.overrides_of(words["override"] or ()),
-        "nonfinite": words["nonfinite"].replace("-", "_"),
+        "nonfinite": choices.one_of(choices.NONFINITE, words["nonfinite"], option="--nonfinite").replace("-", "_"),
         "ignore_zeros": words["ignore_zeros"],
         "neurons": words["neurons"],
         "q": words["index_q"],
@@ -120,7 +127,7 @@ def _check_places(source: Path, output: Path | None, manner: Manner) -> None:
 
 def _show(run: Run[Analysis] | Run[Compression], path: Path, manner: Manner) -> None:
     """Follow a run to its end and show the result."""
-    follow(run, path, quiet=manner.quiet)
+    follow(run, path, embedded=manner.embedded, quiet=manner.quiet)
     result = run.result()
     if manner.json == _STANDARD_OUTPUT:
         sys.stdout.write(report_text(result))

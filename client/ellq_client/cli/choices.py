@@ -7,6 +7,9 @@ import typer
 
 REQUIRED = None
 
+SCOPES = ("neuron", "layer", "global")
+NONFINITE = ("refuse", "pass-through")
+
 RULE_OPTIONS: dict[str, dict[str, float | int | None]] = {
     "sparsity-index": {"q": 0.5, "eta": 0.0},
     "pq-index": {"p": 0.5, "q": 1.0, "eta": 0.0, "gamma": 1.0, "beta": 0.9},
@@ -25,8 +28,9 @@ def rule_of(name: str, given: Mapping[str, float | None], *, scope: str | None) 
     """Return the rule with the options that were given. Errors: BadParameter naming the option that is wrong."""
     from ellq_client.rules import RULES
 
-    if name not in RULE_OPTIONS:
-        raise typer.BadParameter(f"{name!r} is not one of {', '.join(RULE_OPTIONS)}", param_hint="--rule")
+    one_of(tuple(RULE_OPTIONS), name, option="--rule")
+    if scope is not None:
+        one_of(SCOPES, scope, option="--scope")
     options = RULE_OPTIONS[name]
     numbers = {option: value for option, value in given.items() if value is not None}
     for option in numbers:
@@ -39,6 +43,13 @@ def rule_of(name: str, given: Mapping[str, float | None], *, scope: str | None) 
     values = {**options, **numbers}
     fields: dict[str, Any] = {_FIELDS.get(option, option): _number(name, option, value) for option, value in values.items()}
     return RULES[name.replace("-", "_")](**fields, scope=scope or "neuron")
+
+
+def one_of(known: Sequence[str], word: str, *, option: str) -> str:
+    """Return the word. Errors: BadParameter with the words that are known."""
+    if word not in known:
+        raise typer.BadParameter(f"{word!r} is not one of {', '.join(known)}", param_hint=option)
+    return word
 
 
 def override_of(text: str) -> Any:
@@ -54,11 +65,13 @@ def override_of(text: str) -> Any:
         if equals and treatment == "skip":
             return Override(glob, skip=True)
         if word == "axis":
-            return Override(glob, neuron_axis=tuple(int(axis) for axis in details.split(",")))
+            return Override(glob, neuron_axis=tuple(_axis(axis) for axis in details.split(",")))
         if word in RULE_OPTIONS:
             options = dict(_assignment(item) for item in details.split(",") if item)
             scope = options.pop("scope", None)
-            return Override(glob, rule=rule_of(word, {name: float(value) for name, value in options.items()}, scope=scope))
+            return Override(
+                glob, rule=rule_of(word, {name: _float(name, value) for name, value in options.items()}, scope=scope)
+            )
     except ValueError as error:
         raise typer.BadParameter(f"{text!r}: {error}", param_hint="--override") from error
     raise typer.BadParameter(f"{text!r} is not GLOB=skip, GLOB=axis:1 or GLOB=RULE:option=value,...", param_hint="--override")
@@ -76,10 +89,24 @@ def _assignment(item: str) -> tuple[str, str]:
     return name, value
 
 
+def _axis(text: str) -> int:
+    if not text.strip().isdecimal():
+        raise ValueError(f"{text!r} is not the number of an axis; the first is 0")
+    return int(text)
+
+
+def _float(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{name} is {text!r}, which is no number") from None
+
+
 def _number(rule: str, option: str, value: float | None) -> float | int:
     assert value is not None
+    value = float(value)
     if (rule, option) not in _WHOLE_NUMBERS:
-        return float(value)
-    if value != int(value):
+        return value
+    if not value.is_integer():
         raise typer.BadParameter(f"{value:g} is not a whole number", param_hint=f"--{option}")
     return int(value)

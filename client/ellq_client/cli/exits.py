@@ -7,6 +7,7 @@ from typing import Any
 from typer.core import TyperGroup
 
 from ellq_client import errors
+from ellq_client.cli.wording import harmless, in_options
 
 DEFECT = 1
 USAGE = 2
@@ -61,7 +62,8 @@ class Commands(TyperGroup):
             sys.stdout.flush()
             return result
         except errors.EllqError as error:
-            print(f"ellq: {error}", *getattr(error, "__notes__", ()), sep="\n      ", file=sys.stderr)
+            lines = [f"ellq: {error}", *getattr(error, "__notes__", ())]
+            print(*(harmless(in_options(line)) for line in lines), sep="\n      ", file=sys.stderr)
             sys.exit(exit_code(error))
         except KeyboardInterrupt:
             print("ellq: interrupted; nothing was written", file=sys.stderr)

@@ -19,9 +19,18 @@ def requests_options(command: Callable[..., None]) -> Callable[..., None]:
 
 Server = Annotated[
     str | None,
-    typer.Option("--server", envvar="ELLQ_SERVER", help="host:port or gRPC address. Default: a service inside this process."),
+    typer.Option("--server", help="host:port or gRPC address. Default: ELLQ_SERVER, else a service inside this process."),
 ]
-Timeout = Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds that everything may take, retries included.")]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        min=0.001,
+        envvar="ELLQ_TIMEOUT",
+        show_default=True,
+        help="Seconds that everything may take, retries included.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No table and no progress; errors only.")]
 Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE", help="Write the machine-readable report; - is standard output.")

@@ -3,16 +3,22 @@
 import sys
 from collections import Counter
 from decimal import ROUND_CEILING, Decimal
+from math import prod
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from ellq_client.cli.wording import harmless, shortened
 from ellq_client.results import Analysis, Compression
 from ellq_client.rules import Fraction, LqBound, NOfM, PqIndex, Rule, SparsityIndex, Tail
 from ellq_client.values import Summary, TensorReport
 
 _MOST_ROWS = 500
 _PLAIN_WIDTH = 160
+_LEAST_NAME_WIDTH = 12
+_FIRST_NUMBER = 3
+_GAP = 2
 
 _REASONS = {
     "dtype": "no floating point weights that the server compresses",
@@ -46,7 +52,7 @@ class Screen:
         """Show the tensors, then the totals."""
         measured = [tensor for tensor in result.tensors if tensor.measurement is not None]
         if measured:
-            self._console.print(_tensor_table(measured[:_MOST_ROWS], result))
+            self._console.print(_tensor_table(measured[:_MOST_ROWS], result, width=self._console.width))
         if len(measured) > _MOST_ROWS:
             self._say(f"... and {len(measured) - _MOST_ROWS} more tensors; --json has them all")
         for line in _untouched(result):
@@ -57,32 +63,33 @@ class Screen:
             self._say(f"warning: {warning.text}")
 
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False)
+        self._console.print(harmless(text), markup=False)
 
 
-def _tensor_table(tensors: list[TensorReport], result: Analysis) -> Table:
+def _tensor_table(tensors: list[TensorReport], result: Analysis, *, width: int) -> Table:
+    """Return a table in which only names give way, in their middle, when the screen is narrow."""
     orders = result.indices
+    heads = ["tensor", "shape", "dtype", f"SI_{orders.q:g}", f"PQI_{orders.pq_p:g},{orders.pq_q:g}"]
+    if any(tensor.allocation is not None for tensor in tensors):
+        heads += ["kept", "zeros", "error"]
+    rows = [_cells(tensor) for tensor in tensors]
+    others = sum(max(map(len, column)) + _GAP for column in list(zip(heads, *rows, strict=True))[1:])
+    name_width = max(width - others, _LEAST_NAME_WIDTH)
     table = Table(box=None, pad_edge=False)
-    table.add_column("tensor", overflow="fold")
-    table.add_column("shape")
-    table.add_column("dtype")
-    table.add_column(f"SI_{orders.q:g}", justify="right")
-    table.add_column(f"PQI_{orders.pq_p:g},{orders.pq_q:g}", justify="right")
-    ruled = any(tensor.allocation is not None for tensor in tensors)
-    for name in ("kept", "zeros", "error") if ruled else ():
-        table.add_column(name, justify="right")
-    for tensor in tensors:
-        table.add_row(*_cells(tensor))
+    for place, head in enumerate(heads):
+        table.add_column(head, justify="right" if place >= _FIRST_NUMBER else "left", no_wrap=True)
+    for name, *numbers in rows:
+        table.add_row(Text(shortened(name, name_width)), *numbers)
     return table
 
 
 def _cells(tensor: TensorReport) -> list[str]:
     assert tensor.measurement is not None
     layer = tensor.measurement.layer
-    name = tensor.name.replace("[", r"\[")  # rich would take brackets for markup
-    cells = [name, "x".join(map(str, tensor.shape)), tensor.dtype, f"{layer.sparsity_index:.4g}", f"{layer.pq_index:.4f}"]
+    cells = [harmless(tensor.name), "x".join(map(str, tensor.shape)), tensor.dtype]
+    cells += [f"{layer.sparsity_index:.3f}", f"{layer.pq_index:.4f}"]
     if tensor.allocation is not None and tensor.certificate is not None and tensor.pruned_ratio is not None:
-        cells += [str(tensor.allocation.kept), f"{tensor.pruned_ratio:.1%}", _bound(tensor.certificate.frobenius_ratio)]
+        cells += [_count(tensor.allocation.kept), f"{tensor.pruned_ratio:.1%}", _bound(tensor.certificate.frobenius_ratio)]
     return cells
 
 
@@ -101,7 +108,7 @@ def _totals(result: Analysis) -> list[str]:
         indices = summary.global_
         lines.append(f"together   SI {indices.sparsity_index:.4g}, PQI {indices.pq_index:.4f}")
     if result.rule is not None:
-        lines += _cost(summary)
+        lines += _cost(summary, numbers=sum(prod(tensor.shape) for tensor in result.tensors))
         lines.append(f"           {_PROMISES[type(result.rule)].format(scope=_population(result.rule))}")
         lines.append("           No statement about the whole network: the request does not tell how its layers are connected.")
     if isinstance(result, Compression) and result.output is not None:
@@ -110,13 +117,14 @@ def _totals(result: Analysis) -> list[str]:
     return lines
 
 
-def _cost(summary: Summary) -> list[str]:
+def _cost(summary: Summary, *, numbers: int) -> list[str]:
     if not summary.weights or summary.kept is None or summary.zeros_after is None:
         return []
     return [
         f"kept       {_count(summary.kept)} weights ({summary.kept / summary.weights:.2%})",
         f"zeros      {_count(summary.zeros_before)} before, {_count(summary.zeros_after)} after "
         f"({summary.zeros_after / summary.weights:.2%} of the measured weights)",
+        f"           that is {summary.zeros_after / numbers:.2%} of all {_count(numbers)} numbers in the file",
         f"error      at most {_bound(summary.frobenius_ratio or 0.0)} of the Frobenius norm was cut, measured and rounded up",
     ]
 

@@ -18,6 +18,8 @@ class Claims:
     """The claims about one tensor, or about the whole file. Every method raises ClaimRefuted."""
 
     tensor: str | None = None
+    likely: str | None = None
+    """What a false claim most likely means, said first."""
 
     def equal(self, claim: str, claimed: object, found: object) -> None:
         """Hold that both are the same."""
@@ -53,7 +55,7 @@ class Claims:
             self.covers(f"{claim}[{neuron}]", one, other)
 
     def _refute(self, claim: str, claimed: object, found: object) -> None:
-        raise ClaimRefuted(claim, claimed=_short(claimed), found=_short(found), tensor=self.tensor)
+        raise ClaimRefuted(claim, claimed=_short(claimed), found=_short(found), tensor=self.tensor, likely=self.likely)
 
 
 def _short(value: object) -> object:

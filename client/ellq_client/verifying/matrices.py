@@ -62,6 +62,13 @@ class Matrix:
         """Return the magnitudes of raw weights."""
         return np.abs(decode(bits, self.tensor.dtype))
 
+    def stored_index(self, neuron: int, place: int) -> list[int]:
+        """Return where a weight of a neuron stands in the tensor as it is stored."""
+        axes = [*self.neuron_axis, *(axis for axis in range(len(self.tensor.shape)) if axis not in self.neuron_axis)]
+        flat = neuron * self.fan_in + place
+        index = dict(zip(axes, np.unravel_index(flat, [self.tensor.shape[axis] for axis in axes]), strict=True))
+        return [int(index[axis]) for axis in range(len(axes))]
+
     def is_finite(self, checkpoint: Checkpoint) -> bool:
         """Return whether there is no NaN and no infinity."""
         return all(bool(np.isfinite(block).all()) for block in self.magnitudes(checkpoint))

@@ -112,7 +112,8 @@ class TensorCheck:
     def _refute_weight(self, neuron: int, place: int, *, cut: bool) -> None:
         claimed = "cut by the rule" if cut else "kept by the rule, bit by bit"
         found = "another value than +0.0" if cut else "other bits than in the original"
-        raise ClaimRefuted(f"weight {place} of neuron {neuron}", claimed=claimed, found=found, tensor=self.report.name)
+        at = self.matrix.stored_index(neuron, place)
+        raise ClaimRefuted(f"weight {at}", claimed=claimed, found=found, tensor=self.report.name)
 
     def _check_allocation(self, ruled: Ruled, kept: Counts, tails: Tails) -> None:
         claims, claimed = self.claims, self.report.allocation

@@ -27,8 +27,15 @@ def compare_zeros(tensor: StoredTensor, before: Checkpoint, after: Checkpoint) -
         wrong = changed & (now != 0)
         if wrong.any():
             where = place // dtype.itemsize + int(wrong.argmax())
-            claim = f"weight {where} in stored order"
-            raise ClaimRefuted(claim, claimed="that of the original, or +0.0", found="another one", tensor=tensor.name)
+            at = [int(axis) for axis in np.unravel_index(where, tensor.shape)]
+            swapped = not was[wrong].any()  # weights where the original has zeros: the other way round it would hold
+            raise ClaimRefuted(
+                f"weight {at}",
+                claimed="that of the original, or +0.0",
+                found="another one",
+                tensor=tensor.name,
+                likely="the two files may be swapped" if swapped else None,
+            )
         magnitude_bits = was & dtype.bits(np.iinfo(dtype.bits).max >> 1)
         cut += int((changed & (magnitude_bits != 0)).sum())
         place += len(old)
