@@ -67,8 +67,8 @@ class CompressionServiceServicer(object):
         asked for) in offset order, then `summary`.
 
         Errors: INVALID_ARGUMENT the request must change (options, stream, or beyond the limits of GetCapabilities for ever);
-        RESOURCE_EXHAUSTED the server is busy, see RetryInfo; UNAVAILABLE the server is draining; DEADLINE_EXCEEDED and
-        CANCELLED as usual; INTERNAL a defect of the server.
+        RESOURCE_EXHAUSTED the server is busy, see RetryInfo; UNAVAILABLE the server is draining (without details for a running
+        call that outlived the drain); DEADLINE_EXCEEDED and CANCELLED as usual; INTERNAL a defect of the server.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
