@@ -18,9 +18,6 @@ MANTISSA_BITS = 52
 INEXACT_BITS = 2**27 - 1
 """Mantissa bits of a double that must all be zero for its square to be exact: 26 bits are left, 52 in the square."""
 
-LARGEST_FIELD = 2046
-"""Exponent field of the largest finite doubles."""
-
 
 def pool_units(weights: int, *, p: int) -> PoolUnits:
     """Return units as fine as the sums over this many weights allow."""

@@ -14,23 +14,23 @@ TENSORS_AT_HAND = 3
 """Copies of the largest tensor that a call can hold: as read, as written, and the one before on its way out."""
 
 NEURON_BYTES = 400
-"""Statistics, choice and certificate of one neuron: some forty numbers of eight bytes, and passing ones (measured: 340)."""
+"""Statistics, choice and certificate of one neuron: some forty numbers of eight bytes, and passing ones."""
 
 SUM_BYTES = 16
 """A power sum of one neuron, once as kept and once in passing."""
 
 GROUP_BYTES = 80
-"""Threshold, ties and count of one group of n_of_m, and passing ones (measured: 61)."""
+"""Threshold, ties and count of one group of n_of_m, and passing ones."""
 
 CALL_BYTES = 128 << 20
-"""What a call needs beside its tensors: frames in flight on both sides of gRPC, kernel scratch, reports; about 100 MiB when
-measured (tests/server/test_service.py)."""
+"""What a call needs beside its tensors: frames in flight on both sides of gRPC, kernel scratch, reports. All these figures
+are held by tests/server/test_memory.py."""
 
 DISTRIBUTION_BYTES_A_WEIGHT = 48
-"""Distribution works on float64 copies: scaled, magnitudes, sorted, and passing ones (measured: 41)."""
+"""Distribution works on float64 copies: scaled, magnitudes, sorted, and passing ones."""
 
 DISTRIBUTION_BYTES_A_LINE = 400
-"""The same for each row and column, whose sums are padded to sixteen lanes (measured: 350 where rows hold one weight)."""
+"""The same for each row and column, whose sums are padded to sixteen lanes where rows are short."""
 
 
 @dataclass(frozen=True)

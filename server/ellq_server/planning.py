@@ -17,10 +17,10 @@ TABLE_NAMES = ("*embed*", "*wte.*", "*wpe.*", "*lm_head*")
 
 
 MOST_MATCHES = 10_000_000
-"""Globs times tensors, and"""
+"""Globs times tensors: a worker matches them one by one."""
 
 MOST_LETTERS = 20_000_000_000
-"""letters of all globs times letters of all names: each keeps the worst that matching can take near ten seconds."""
+"""Letters of all globs times letters of all names, because hostile ones are matched letter by letter."""
 
 
 class Reason(Enum):

@@ -23,7 +23,6 @@ NAMES = {
     "uint8": "U8",
 }
 
-TAIL = pb.Rule(scope=pb.SCOPE_NEURON, tail=pb.TailRule(epsilon=0.25, p=1))
 HALF = pb.Rule(scope=pb.SCOPE_NEURON, fraction=pb.FractionRule(pruned_ratio=0.5))
 
 
