@@ -5,7 +5,7 @@ BIN := $(abspath $(VENV))/bin
 STAMP := $(VENV)/.installed
 MODEL := $(VENV)/.model
 
-.PHONY: install demo test check proto vectors test-registry test-versions clean
+.PHONY: install demo test check proto vectors study test-registry test-versions clean
 
 install: $(STAMP)
 
@@ -40,6 +40,12 @@ proto: $(STAMP)
 # Rewrites the golden answers from what the service says now: look at the difference.
 vectors: $(STAMP)
 	$(BIN)/python -m tests.contract.vectors
+
+# The study of docs/degradation.md: trains networks, compresses them by every rule, holds certificates against measurements.
+# Takes about half an hour on two cores and downloads its data. `make study ARGUMENTS=--quick` takes minutes.
+study: $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[server,torch,dev,study]'
+	$(BIN)/python -m tests.benchmarks.degradation --docs $(ARGUMENTS)
 
 # MLflow is large, so its end-to-end test has an environment of its own and stays out of `make test`.
 test-registry: $(MODEL)

@@ -19,6 +19,8 @@ from ellq_client.errors import (
     ClaimRefuted,
     DeadlineExceeded,
     EllqError,
+    ExtraMissing,
+    InvalidNetwork,
     InvalidRequest,
     InvalidRule,
     InvalidSelection,
@@ -35,16 +37,19 @@ from ellq_client.errors import (
     SourceError,
     TooLarge,
     Unavailable,
+    UnderivableNetwork,
     Unsupported,
 )
 
 if TYPE_CHECKING:
     from ellq_client.aio import AsyncClient, AsyncRun
+    from ellq_client.certificates import NetworkCertificate
     from ellq_client.client import Client, Run
+    from ellq_client.empirical import EmpiricalCertificate, empirical_certificate
     from ellq_client.report import write_report
     from ellq_client.requests import Override
     from ellq_client.results import Analysis, Compression
-    from ellq_client.rules import Fraction, LqBound, NOfM, PqIndex, Rule, SparsityIndex, Tail
+    from ellq_client.rules import ErrorBudget, Fraction, Lasso, LqBound, NOfM, PqIndex, Rule, SparsityIndex, Tail
     from ellq_client.values import Capabilities, Summary, TensorReport
     from ellq_client.verifying import Verification, verify
 
@@ -62,15 +67,21 @@ __all__ = [
     "Compression",
     "DeadlineExceeded",
     "EllqError",
+    "EmpiricalCertificate",
+    "ErrorBudget",
+    "ExtraMissing",
     "Fraction",
+    "InvalidNetwork",
     "InvalidRequest",
     "InvalidRule",
     "InvalidSelection",
     "InvalidSketch",
+    "Lasso",
     "LqBound",
     "MalformedWeights",
     "MessageTooLarge",
     "NOfM",
+    "NetworkCertificate",
     "NonfiniteWeight",
     "OutputError",
     "Override",
@@ -89,8 +100,10 @@ __all__ = [
     "TensorReport",
     "TooLarge",
     "Unavailable",
+    "UnderivableNetwork",
     "Unsupported",
     "Verification",
+    "empirical_certificate",
     "verify",
     "write_report",
 ]
@@ -103,7 +116,12 @@ _LAZY = {
     "Override": "requests",
     "Analysis": "results",
     "Compression": "results",
+    "NetworkCertificate": "certificates",
+    "EmpiricalCertificate": "empirical",
+    "empirical_certificate": "empirical",
+    "ErrorBudget": "rules",
     "Fraction": "rules",
+    "Lasso": "rules",
     "LqBound": "rules",
     "NOfM": "rules",
     "PqIndex": "rules",

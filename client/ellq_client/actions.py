@@ -1,6 +1,6 @@
 """What a conversation asks of whoever drives it, and the thing that steps it."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from inspect import GEN_RUNNING, getgeneratorstate
 from typing import Final, Generic, Literal, TypeAlias, TypeVar
@@ -16,16 +16,23 @@ Method: TypeAlias = Literal["Analyze", "Compress", "GetCapabilities"]
 
 
 class Upload:
-    """The frames of a request: one message, then the source. Remembers why it could not be read to its end."""
+    """The frames of a request: one message, what goes along with it, then the source.
 
-    def __init__(self, first: RequestFrame, source: Source | None = None) -> None:
+    Remembers why the source could not be read to its end.
+    """
+
+    def __init__(
+        self, first: RequestFrame, source: Source | None = None, enclosed: Callable[[], Iterable[RequestFrame]] = tuple
+    ) -> None:
         self._first = first
         self._source = source
+        self._enclosed = enclosed
         self.failure: SourceError | None = None
 
     def __iter__(self) -> Iterator[RequestFrame]:
         """Yield every frame. A source that fails ends the stream early, and the server will say that it is truncated."""
         yield self._first
+        yield from self._enclosed()
         if self._source is None:
             return
         try:

@@ -18,6 +18,7 @@ from ellq_client.values import (
     Payload,
     TensorPlan,
     TensorReport,
+    Weighed,
 )
 
 _TREATMENT = pb.DESCRIPTOR.enum_types_by_name["Treatment"]
@@ -108,6 +109,7 @@ class UnfinishedTensor:
             allocation=mirror_field(Allocation, report, "allocation"),
             bound=mirror_field(Bound, report, "bound"),
             certificate=mirror_field(Certificate, report, "certificate"),
+            weighed=mirror_field(Weighed, report, "weighed"),
             payload=mirror_field(Payload, report, "payload"),
             neurons=NeuronReports(**{name: tuple(column) for name, column in self._columns.items()})
             if self.neurons and measured

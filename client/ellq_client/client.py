@@ -16,7 +16,7 @@ from ellq_client.channels import OPTIONS, ServerAddress, open_methods, server_ad
 from ellq_client.embedded import start_server
 from ellq_client.errors import RemoteError
 from ellq_client.refusals import read_refusal
-from ellq_client.requests import AnalyzeOptions, CompressOptions, Request
+from ellq_client.requests import AnalyzeOptions, CompressOptions, read_options
 from ellq_client.results import Analysis, Compression
 from ellq_client.retrying import Patience
 from ellq_client.sources import WeightSource
@@ -45,7 +45,7 @@ class Client:
 
         The work begins with the first step of the run. Errors, then: EllqError.
         """
-        return Run(conversations.analyze(source, Request(**options), self._patience), self._connection)
+        return Run(conversations.analyze(source, *read_options(**options), self._patience), self._connection)
 
     def compress(
         self, source: WeightSource, output: str | os.PathLike[str] | None = None, **options: Unpack[CompressOptions]
@@ -56,7 +56,7 @@ class Client:
         required. The work begins with the first step of the run. Errors, then: EllqError.
         """
         place = None if output is None else Path(output)
-        return Run(conversations.compress(source, place, Request(**options), self._patience), self._connection)
+        return Run(conversations.compress(source, place, *read_options(**options), self._patience), self._connection)
 
     def capabilities(self) -> Capabilities:
         """Return what the server can do and what it refuses. Errors: EllqError."""

@@ -11,7 +11,7 @@ what came of it, or throws in the error:
 It returns the result. Reading the source and writing the output happen inside, between two actions.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -21,11 +21,15 @@ from ellq.v1 import compression_pb2 as pb
 from ellq_client.actions import RECEIVE, Action, Deliver, Event, Method, Open, Upload, Wait
 from ellq_client.answers import Answer
 from ellq_client.arrivals import expect
+from ellq_client.enclosures import Enclosures
 from ellq_client.errors import DeadlineExceeded, EllqError, InvalidRequest, ProtocolError
+from ellq_client.frames import RequestFrame
 from ellq_client.mirror import mirror
+from ellq_client.reordering import LastLayerFirst
 from ellq_client.requests import Request
 from ellq_client.results import Analysis, Compression, analysis_of, compression_of
 from ellq_client.retrying import RETRIED, Deadline, Patience
+from ellq_client.rules import ErrorBudget
 from ellq_client.sinks import ArraySink, FileSink, Sink
 from ellq_client.sources import Source, WeightSource, open_source
 from ellq_client.values import Capabilities, TensorReport
@@ -36,29 +40,32 @@ SKETCH_PASSES = 16
 """More passes than a double has digits to resolve: a server that asks for another one is broken."""
 
 
-def analyze(weights: WeightSource, request: Request, patience: Patience) -> Generator[Action, Event, Analysis]:
+def analyze(
+    weights: WeightSource, request: Request, enclosures: Enclosures, patience: Patience
+) -> Generator[Action, Event, Analysis]:
     """Analyse the weights."""
     source = open_source(weights)
-    call = _Call("Analyze", pb.AnalyzeRequest(options=request.analyze_options()), source, neurons=request.neurons)
+    options = pb.AnalyzeRequest(options=request.analyze_options(network=enclosures.network))
+    call = _Call("Analyze", options, source, enclosures, neurons=request.neurons)
     answer = yield from _persist(call.attempt, Deadline(patience))
     return analysis_of(answer, request, source)
 
 
 def compress(
-    weights: WeightSource, output: Path | None, request: Request, patience: Patience
+    weights: WeightSource, output: Path | None, request: Request, enclosures: Enclosures, patience: Patience
 ) -> Generator[Action, Event, Compression]:
     """Compress the weights into a file, or into memory without an output. Whatever ends it early leaves nothing behind."""
     source = open_source(weights)
-    deadline = Deadline(patience)
     sink = ArraySink(source) if output is None else FileSink(output, source=source)
+    task = _Task(source, request, enclosures, Deadline(patience))
     try:
         try:
-            answer = yield from _compress(source, request, sink, deadline, sketch=None)
+            answer = yield from task.compress(sink, sketch=None)
         except InvalidRequest as refusal:
-            if refusal.reason != "SKETCH_REQUIRED":
+            if refusal.reason != "SKETCH_REQUIRED" or not request.can_sketch:
                 raise
-            sketch = yield from _sketch(source, request, deadline)
-            answer = yield from _compress(source, request, sink, deadline, sketch=sketch)
+            sketch = yield from task.sketch()
+            answer = yield from task.compress(sink, sketch=sketch)
         sink.commit()
         arrays = sink.arrays() if isinstance(sink, ArraySink) else None
         return compression_of(answer, request, source, output=output, weights=arrays)
@@ -79,26 +86,42 @@ def capabilities(patience: Patience) -> Generator[Action, Event, Capabilities]:
     return (yield from _persist(attempt, Deadline(patience)))
 
 
-def _compress(
-    source: Source, request: Request, sink: Sink, deadline: Deadline, *, sketch: pb.Sketch | None
-) -> Generator[Action, Event, Answer]:
-    options = pb.CompressRequest(options=request.compress_options(sketch))
-    call = _Call("Compress", options, source, sink=sink, neurons=request.neurons)
-    return (yield from _persist(call.attempt, deadline))
+@dataclass(frozen=True)
+class _Task:
+    """What is to be done to which weights, over as many calls as it takes."""
 
+    source: Source
+    request: Request
+    enclosures: Enclosures
+    deadline: Deadline
 
-def _sketch(source: Source, request: Request, deadline: Deadline) -> Generator[Action, Event, pb.Sketch]:
-    """Measure in as many passes as global scope needs, for weights that one pass of this server cannot hold together."""
-    sketch = None
-    for _ in range(SKETCH_PASSES):
-        options = pb.AnalyzeRequest(options=request.analyze_options(pb.SketchOptions(previous=sketch)))
-        call = _Call("Analyze", options, source, neurons=False, deliver=False)
-        summary = (yield from _persist(call.attempt, deadline)).summary
-        expect(summary.HasField("sketch"), "no sketch in the summary, though one was asked for")
-        sketch = summary.sketch
-        if sketch.final:
-            return sketch
-    raise ProtocolError(f"the sketch is not final after {SKETCH_PASSES} passes")
+    def compress(self, sink: Sink, *, sketch: pb.Sketch | None) -> Generator[Action, Event, Answer]:
+        """Compress into the sink."""
+        options = pb.CompressRequest(options=self.request.compress_options(sketch, self.enclosures.network))
+        call = _Call("Compress", options, self.source, self.enclosures, sink=sink, neurons=self.request.neurons)
+        return (yield from _persist(call.attempt, self.deadline))
+
+    def sketch(self) -> Generator[Action, Event, pb.Sketch]:
+        """Measure in as many passes as global scope needs, for weights that one pass of this server cannot hold together."""
+        sketch = None
+        for number in range(SKETCH_PASSES):
+            asked = self.request.analyze_options(pb.SketchOptions(previous=sketch), self.enclosures.network)
+            options = pb.AnalyzeRequest(options=asked)
+            source = self._first_source() if number == 0 else self.source
+            call = _Call("Analyze", options, source, self.enclosures, neurons=False, deliver=False)
+            summary = (yield from _persist(call.attempt, self.deadline)).summary
+            expect(summary.HasField("sketch"), "no sketch in the summary, though one was asked for")
+            sketch = summary.sketch
+            if sketch.final:
+                return sketch
+        raise ProtocolError(f"the sketch is not final after {SKETCH_PASSES} passes")
+
+    def _first_source(self) -> Source:
+        """Return the source in the order of the first pass: an error budget walks back from the outputs."""
+        network = self.enclosures.network
+        if network is None or not isinstance(self.request.rule, ErrorBudget):
+            return self.source
+        return LastLayerFirst(self.source, network.topology)
 
 
 def _persist(
@@ -124,6 +147,7 @@ class _Call:
     method: Method
     options: pb.AnalyzeRequest | pb.CompressRequest
     source: Source
+    enclosures: Enclosures
     sink: Sink | None = None
     neurons: bool = field(kw_only=True)
     deliver: bool = True
@@ -132,7 +156,7 @@ class _Call:
     def attempt(self, timeout_seconds: float) -> Generator[Action, Event, Answer]:
         """Upload the source and take the whole answer."""
         answer = Answer(self.source, sink=self.sink, neurons=self.neurons)
-        upload = Upload(self.options, self.source)
+        upload = Upload(self.options, self.source, self._enclosed)
         yield Open(self.method, upload, timeout_seconds)
         try:
             while (frame := (yield RECEIVE)) is not None:
@@ -145,6 +169,10 @@ class _Call:
                 raise upload.failure from error
             raise
         return answer
+
+    def _enclosed(self) -> Iterator[RequestFrame]:
+        for moments in self.enclosures.moments():
+            yield type(self.options)(moments=moments)
 
     def _deliver(self, report: TensorReport) -> Generator[Action, Event, None]:
         if report.tensor < len(self.delivered):

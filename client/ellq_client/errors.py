@@ -5,6 +5,7 @@ EllqError
 │   ├── InvalidRule         a rule, scope or number out of range
 │   ├── InvalidSelection    a glob, an override, a neuron axis
 │   ├── InvalidSketch       global scope and its sketches
+│   ├── InvalidNetwork      a network, its inputs or moments: wrong, or missing where they are needed
 │   ├── MalformedWeights    the bytes are no whole safetensors file
 │   ├── NonfiniteWeight     NaN or infinity in a compressible tensor
 │   ├── TooLarge            beyond this server's stated limits, for ever
@@ -19,9 +20,11 @@ EllqError
 │   └── CertificateRefuted  the server's own re-check failed
 ├── ProtocolError           the answer breaks the contract; nothing of it may be used
 ├── SourceError             the weights cannot be read here
+│   └── UnderivableNetwork  no network or moments can be derived from this module or model
 ├── OutputError             the result cannot be written here
 ├── ReportError             a report file that cannot be read
 ├── ServerExtraMissing      no server was named and none is installed
+├── ExtraMissing            a package that only this needs is not installed
 └── ClaimRefuted            verify found a false claim
 
 An error that began as a gRPC error has it as `__cause__`.
@@ -37,6 +40,8 @@ __all__ = [
     "ClaimRefuted",
     "DeadlineExceeded",
     "EllqError",
+    "ExtraMissing",
+    "InvalidNetwork",
     "InvalidRequest",
     "InvalidRule",
     "InvalidSelection",
@@ -53,6 +58,7 @@ __all__ = [
     "SourceError",
     "TooLarge",
     "Unavailable",
+    "UnderivableNetwork",
     "Unsupported",
 ]
 
@@ -99,6 +105,10 @@ class InvalidSelection(InvalidRequest):
 
 class InvalidSketch(InvalidRequest):
     """A sketch is missing, not final, or belongs to another request."""
+
+
+class InvalidNetwork(InvalidRequest):
+    """A network does not hold together, its inputs or moments contradict themselves, or one of them is missing."""
 
 
 class MalformedWeights(InvalidRequest):
@@ -157,6 +167,10 @@ class SourceError(EllqError):
     """The weights cannot be read on this side."""
 
 
+class UnderivableNetwork(SourceError):
+    """No network or moments can be derived from this module or model; the network can still be described by hand."""
+
+
 class OutputError(EllqError):
     """The result cannot be written on this side."""
 
@@ -167,6 +181,10 @@ class ReportError(EllqError):
 
 class ServerExtraMissing(EllqError):
     """No server was named, and the one to run in this process is not installed."""
+
+
+class ExtraMissing(EllqError):
+    """A package that only this function needs is not installed; the message says which extra brings it."""
 
 
 class ClaimRefuted(EllqError):
@@ -221,10 +239,19 @@ REASONS: dict[str, type[RemoteError]] = {
     "TOO_MANY_TENSORS": TooLarge,
     "TENSOR_TOO_LARGE": TooLarge,
     "PAYLOAD_TOO_LARGE": TooLarge,
+    "MOMENTS_TOO_LARGE": TooLarge,
+    "NETWORK_TOO_LARGE": TooLarge,
     "BUSY": Busy,
     "DRAINING": Unavailable,
     "CERTIFICATE_REFUTED": CertificateRefuted,
     "DEFECT": ServerDefect,
+    "INVALID_TOPOLOGY": InvalidNetwork,
+    "INVALID_INPUTS": InvalidNetwork,
+    "INVALID_MOMENTS": InvalidNetwork,
+    "INVALID_BUDGET": InvalidRule,
+    "TOPOLOGY_REQUIRED": InvalidNetwork,
+    "INPUTS_REQUIRED": InvalidNetwork,
+    "MOMENTS_REQUIRED": InvalidNetwork,
 }
 """Which error each reason of the contract becomes."""
 

@@ -17,7 +17,7 @@ from ellq_client.results import Analysis, Compression, SourceFile
 from ellq_client.sinks import PartialFile, check_place
 from ellq_client.values import IndexOrders, Summary, TensorReport
 
-SCHEMA = "ellq.report/1"
+SCHEMA = "ellq.report/2"
 """Name and version of the format. A new field is a new version, because readers refuse what they do not know."""
 
 

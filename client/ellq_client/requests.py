@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from ellq.v1 import compression_pb2 as pb
+from ellq_client.enclosures import AnyMoments, AnyNetwork, Enclosures, enclose
 from ellq_client.errors import InvalidRule, InvalidSelection
 from ellq_client.mirror import enum_name
-from ellq_client.rules import Rule, rule_to_proto
+from ellq_client.rules import ErrorBudget, Rule, rule_to_proto
 
 Nonfinite = Literal["refuse", "pass_through"]
 
@@ -59,6 +60,16 @@ class SharedOptions(TypedDict, total=False):
     """Count only non-zero weights as stored, for tensors that are already pruned. Default: False."""
     neurons: bool
     """Report every neuron too. Default: False."""
+    network: AnyNetwork | None
+    """How the tensors make up a network and what is known of its inputs: see ellq_client.networks. Default: None, and every
+    certificate speaks of its tensor alone."""
+    moments: AnyMoments | None
+    """Second moments of what enters the tensors, a Calibration: weights are then weighed by how large their inputs are, in the
+    indices and in the choice. They promise something of the calibration's distribution alone. Default: None."""
+    magnitudes_only: bool
+    """Use moments for certificates alone: indices and choice go by magnitudes. Default: False."""
+    remove_dead_neurons: bool
+    """Cut all incoming weights of neurons that nothing uses after the cut; needs `network`. Default: False."""
 
 
 class AnalyzeOptions(SharedOptions, total=False):
@@ -91,6 +102,12 @@ class Request:
     ignore_zeros: bool = False
     neurons: bool = False
     distribution: bool = False
+    magnitudes_only: bool = False
+    remove_dead_neurons: bool = False
+    network_sha256: str | None = None
+    """Digest of the network that was sent along; None: there was none."""
+    moments_sha256: str | None = None
+    """Digest of the moments that were sent along; None: there were none."""
 
     def __post_init__(self) -> None:
         """Refuse what the messages would carry wrongly without a word."""
@@ -103,7 +120,17 @@ class Request:
             if value == 0:  # which means "absent" on the wire
                 raise InvalidRule("0 is out of range", field=f"indices.{name}", reason=f"INVALID_{name[-1].upper()}")
 
-    def analyze_options(self, sketch: pb.SketchOptions | None = None) -> pb.AnalyzeOptions:
+    @property
+    def can_sketch(self) -> bool:
+        """Whether sketches make up for a payload that one pass cannot hold; what needs all of the network needs it at once."""
+        if self.rule is None or self.remove_dead_neurons:
+            return False
+        if isinstance(self.rule, ErrorBudget):
+            measured = self.rule.measured and self.rule.max_error is not None
+            return self.rule.grade == "mean_square" and not measured
+        return self.rule.scope == "global"
+
+    def analyze_options(self, sketch: pb.SketchOptions | None = None, network: pb.Network | None = None) -> pb.AnalyzeOptions:
         """Return the options of an Analyze call, which returns a sketch when `sketch` is given."""
         return pb.AnalyzeOptions(
             selection=self._selection(),
@@ -114,9 +141,12 @@ class Request:
             neuron_reports=self.neurons and sketch is None,
             distribution=self.distribution,
             sketch=sketch,
+            network=network,
+            magnitudes_only=self.magnitudes_only,
+            remove_dead_neurons=self.remove_dead_neurons,
         )
 
-    def compress_options(self, sketch: pb.Sketch | None = None) -> pb.CompressOptions:
+    def compress_options(self, sketch: pb.Sketch | None = None, network: pb.Network | None = None) -> pb.CompressOptions:
         """Return the options of a Compress call; `sketch` is the final one of earlier passes."""
         return pb.CompressOptions(
             selection=self._selection(),
@@ -127,6 +157,9 @@ class Request:
             neuron_reports=self.neurons,
             encoding=pb.ENCODING_DENSE,
             sketch=sketch,
+            network=network,
+            magnitudes_only=self.magnitudes_only,
+            remove_dead_neurons=self.remove_dead_neurons,
         )
 
     def _selection(self) -> pb.Selection:
@@ -139,3 +172,12 @@ class Request:
     def _indices(self) -> pb.IndexOptions:
         pq_p, pq_q = self.pq or (0.0, 0.0)
         return pb.IndexOptions(q=self.q or 0.0, pq_p=pq_p, pq_q=pq_q)
+
+
+def read_options(
+    *, network: AnyNetwork | None = None, moments: AnyMoments | None = None, **plain: Any
+) -> tuple[Request, Enclosures]:
+    """Return what the keywords of a client ask, and what goes along with it. Errors: EllqError, TypeError."""
+    enclosures = enclose(network, moments)
+    request = Request(**plain, network_sha256=enclosures.network_sha256, moments_sha256=enclosures.moments_sha256)
+    return request, enclosures

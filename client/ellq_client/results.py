@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ellq_client.answers import Answer
+from ellq_client.certificates import NetworkCertificate, upper
 from ellq_client.mirror import mirror
 from ellq_client.requests import Request
 from ellq_client.rules import Rule, rule_from_proto
@@ -47,6 +48,11 @@ class Analysis:
     summary: Summary = field(repr=False)
 
     @property
+    def network(self) -> NetworkCertificate | None:
+        """What is promised of the outputs of the whole network; `told()` says it in sentences."""
+        return self.summary.network
+
+    @property
     def warnings(self) -> tuple[ReportWarning, ...]:
         """Things to know that are no errors."""
         return self.summary.warnings
@@ -71,6 +77,8 @@ class Analysis:
             facts.append(f"kept={summary.kept / summary.weights:.1%}")
         if summary.frobenius_ratio is not None:
             facts.append(f"frobenius_ratio<={summary.frobenius_ratio:.4g}")
+        grades = () if summary.network is None else summary.network.grades
+        facts += [f"{grade.grade} error of {grade.node!r}<={upper(grade.output_error_max)}" for grade in grades]
         if summary.warnings:
             facts.append(f"{len(summary.warnings)} warnings")
         return facts

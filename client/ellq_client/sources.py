@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from ellq_client.arrays import safetensors_header, sorted_for_file, weight_bytes
-from ellq_client.checkpoint import LENGTH_BYTES, fitting_header_length, parse_header
+from ellq_client.checkpoint import LENGTH_BYTES, StoredTensor, fitting_header_length, parse_header
 from ellq_client.errors import SourceError
 from ellq_client.frames import Data
 
@@ -41,6 +41,10 @@ class Source(Protocol):
 
     def frames(self) -> Iterator[Data]:
         """Yield the stream from its start, in pieces of at most FRAME_BYTES. Errors: SourceError."""
+        ...
+
+    def pieces(self, tensor: StoredTensor) -> Iterator[Data]:
+        """Yield the bytes of one tensor, in pieces of at most FRAME_BYTES. Errors: SourceError."""
         ...
 
 
@@ -76,10 +80,18 @@ class FileSource:
 
     def frames(self) -> Iterator[Data]:
         """Yield the file in pieces, exactly as long as it was when the source was opened."""
+        return self._range(0, self.size_bytes)
+
+    def pieces(self, tensor: StoredTensor) -> Iterator[Data]:
+        """Yield the tensor's bytes of the file."""
+        return self._range(tensor.begin, tensor.end)
+
+    def _range(self, begin: int, end: int) -> Iterator[Data]:
         try:
             with self.path.open("rb") as file:
                 self._check_unchanged(os.fstat(file.fileno()))
-                remaining = self.size_bytes
+                file.seek(begin)
+                remaining = end - begin
                 while remaining and (data := file.read(min(FRAME_BYTES, remaining))):
                     remaining -= len(data)
                     yield data
@@ -129,3 +141,8 @@ class ArraySource:
             pending += view[start:]
         if pending:
             yield bytes(pending)
+
+    def pieces(self, tensor: StoredTensor) -> Iterator[Data]:
+        """Yield the bytes of the array of that name."""
+        view = weight_bytes(self.arrays[tensor.name])
+        return (view[start : start + FRAME_BYTES] for start in range(0, len(view), FRAME_BYTES))

@@ -6,6 +6,7 @@ None means what absence means in the contract.
 
 from dataclasses import dataclass, field
 
+from ellq_client.certificates import NetworkCertificate
 from ellq_client.rules import Rule
 
 
@@ -53,6 +54,15 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
+class Weighed:
+    """Indices of |w_j| s_j, on which selection worked; s_j is the root of the second moment of input j."""
+
+    layer: Indices
+    neuron_sparsity_index: Spread
+    neuron_pq_index: Spread
+
+
+@dataclass(frozen=True, slots=True)
 class Distribution:
     """How the weights of a tensor are distributed, all of them as one row."""
 
@@ -72,6 +82,10 @@ class Allocation:
     zeros: int
     kept_floor: int | None
     kept_within: int | None
+    dead_neurons: int | None = None
+    """Neurons that went because nothing uses them any more; None: not asked for."""
+    dead_weights: int | None = None
+    """Non-zero weights that went with them: `kept` counts before, `zeros` after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +104,10 @@ class Certificate:
     tail_l2_max: float
     frobenius: float
     frobenius_ratio: float
+    mean_square_max: float | None = None
+    """Largest root mean square by which any neuron's sum moves under the moments; None: no moments."""
+    mean_square_l2: float | None = None
+    """Root of the sum of their squares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +174,8 @@ class TensorReport:
     certificate: Certificate | None = None
     payload: Payload | None = None
     neurons: NeuronReports | None = field(default=None, repr=False)
+    weighed: Weighed | None = field(default=None, repr=False)
+    """None: selection worked on the weights as they are."""
 
     @property
     def pruned_ratio(self) -> float | None:
@@ -176,14 +196,6 @@ class TensorReport:
         if self.certificate is not None:
             parts.append(f"frobenius_ratio<={self.certificate.frobenius_ratio:.4g}")
         return f"TensorReport({', '.join(parts)})"
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkCertificate:
-    """What can be said about the outputs of the whole network."""
-
-    absence: str | None
-    """Why nothing can be said, such as "no_topology"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +245,9 @@ class Limits:
     payload_bytes: int
     pooled_payload_bytes: int
     concurrent_calls: int
+    moments_bytes: int
+    network_work: int
+    """Multiply-adds of one pass through a network."""
 
 
 @dataclass(frozen=True, slots=True)

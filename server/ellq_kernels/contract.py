@@ -6,6 +6,10 @@ the maker wants them (host or device), and come back as bytes (`payload`).
 
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
+from ellq_math.sums import Array
 from ellq_math.values import Counts, Cut, FixedPoint, Histogram, PoolUnits, RowStatistics, Tails
 
 
@@ -27,6 +31,11 @@ class Weights(Protocol):
         """Weights of each row, at least 1."""
         ...
 
+    @property
+    def mantissa_bits(self) -> int:
+        """Most stored mantissa bits that any weight uses: those of the dtype, fewer for keys (see Kernels.weigh)."""
+        ...
+
 
 class Kernels(Protocol):
     """A maker. Stateless and safe to call from several threads with different weights."""
@@ -43,7 +52,11 @@ class Kernels(Protocol):
 
     @property
     def scratch_bytes_a_weight(self) -> int:
-        """Most memory beside the weights themselves that any operation takes, in bytes for each weight."""
+        """Most memory beside the weights themselves that any operation takes, in bytes for each weight.
+
+        Keys take 8 bytes for each weight of their own as long as they are held. `lasso` takes up to 128 bytes for each fan-in
+        and thread instead, little beside the matrices.
+        """
         ...
 
     def load(self, payload: bytearray | memoryview, *, dtype: str, neurons: int, fan_in: int) -> Any:
@@ -95,6 +108,52 @@ class Kernels(Protocol):
         """
         ...
 
-    def apply(self, weights: Any, cut: Cut) -> Tails:
-        """Set what the cut removes to +0.0 in place and return what was removed. Kept weights keep their bits (-0.0 too)."""
+    def apply(self, weights: Any, cut: Cut, *, keys: Any = None) -> Tails:
+        """Set what the cut removes to +0.0 in place and return what was removed. Kept weights keep their bits (-0.0 too).
+
+        With `keys`, of the same neurons and fan-in, the cut is one of keys: a weight goes where its key goes. What is returned
+        is what was removed from the weights; `tails` of the keys tells what that costs.
+        """
+        ...
+
+    def tails(self, weights: Any, cut: Cut) -> Tails:
+        """Return what `apply` would, and change nothing."""
+        ...
+
+    def weigh(self, weights: Any, rows: Array, columns: Array) -> Any:
+        """Return keys to choose the weights by: |w_ij| rows[i] columns[i // (neurons / groups), j], rounded up.
+
+        Defined, to the bit, by ellq_math.network.weighing.weigh. Keys are weights of dtype F64 in every other operation, with
+        the same neurons and fan-in and fewer mantissa bits. Weights must be finite; they do not change.
+
+        Shape: rows (neurons,), columns (groups, fan_in), finite and at least 0. Errors: ValueError, naming the neuron, when a
+        key overflows.
+        """
+        ...
+
+    def difference(self, before: Any, after: Any) -> Tails:
+        """Return what a change removed: |before - after| in place of the magnitudes cut, and the zeros of `after`.
+
+        Exact where `after` is zero or unchanged, so after a cut it has the bits of what `apply` returned, and after
+        `clear_neurons` the whole rows count. Elsewhere each difference is rounded to nearest and moved to the next double
+        above: certificates of these tails need no further care. F64 differences that overflow are infinite, and so are then
+        the sums. Both must have the same dtype, neurons and fan-in and be finite; neither changes.
+        """
+        ...
+
+    def clear_neurons(self, weights: Any, dead: npt.NDArray[np.bool_]) -> None:
+        """Set the rows of dead neurons to +0.0 in place; `difference` tells what that removed. Shape: (neurons,) bool."""
+        ...
+
+    def lasso(self, weights: Any, matrices: Array, *, epsilon: float) -> Counts:
+        """Replace every neuron w by the first v of its LASSO path, refitted, that loses little, and return how many are left.
+
+        In place. sqrt((w - v)' S (w - v)) <= epsilon sqrt(w' S w) is proved for the v that is stored, S being the matrix of
+        the neuron's group, i // (neurons / groups). Defined, to the bit, by ellq_math.lasso.lasso: zeros become +0.0, weights
+        whose S_jj is 0 too, and a neuron for which nothing sparser is found keeps the bits of its other weights. Weights must
+        be finite.
+
+        Shape: matrices (groups, fan_in, fan_in), symmetric but for rounding, |S_ij| <= 2 sqrt(S_ii S_jj); 0 < epsilon < 1
+        -> (neurons,) weights that are not zero now. Errors: ValueError for other matrices, except asymmetric ones.
+        """
         ...

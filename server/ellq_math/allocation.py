@@ -12,9 +12,9 @@ import numpy as np
 
 from ellq_math.bounds import log_stechkin_constant
 from ellq_math.indices import log_effective_count, population
-from ellq_math.pool_units import pool_units
-from ellq_math.pools import KeepCount, KeepWithin, Target
-from ellq_math.rules import CountRule, Fraction, LqBound, NOfM, PqIndex, Rule, SparsityIndex, Tail
+from ellq_math.pool_units import pool_units, units_within
+from ellq_math.pools import KeepCount, KeepWithin, KeepWithinRoom, Target
+from ellq_math.rules import CountRule, ErrorBudget, Fraction, LqBound, NOfM, PoolRule, PqIndex, SparsityIndex, Tail
 from ellq_math.sums import Array
 from ellq_math.values import Counts, FixedPoint, RowStatistics
 
@@ -62,13 +62,26 @@ def allocate(rule: CountRule, stats: RowStatistics, *, ignore_zeros: bool) -> Al
             return _groups(rule, stats)
 
 
-def pool_target(rule: Rule, stats: RowStatistics, *, ignore_zeros: bool) -> Target:
-    """Return what the rule keeps of a pool; `stats` are its one-row statistics with the orders of `rules.orders_for`."""
+def pool_target(rule: PoolRule, stats: RowStatistics, *, ignore_zeros: bool) -> Target:
+    """Return what the rule keeps of a pool; `stats` are its one-row statistics with the orders of `rules.orders_for`.
+
+    An error budget counts and orders costs (network/budget.py) in place of magnitudes.
+    """
     if isinstance(rule, Tail):
         share = fractions.Fraction(rule.epsilon) ** rule.p
         return KeepWithin(share=share, weights=stats.fan_in, units=pool_units(stats.fan_in, p=rule.p))
+    if isinstance(rule, ErrorBudget):
+        return _budget_target(rule, stats, ignore_zeros=ignore_zeros)
     allocation = allocate(rule, stats, ignore_zeros=ignore_zeros)
     return KeepCount(kept=int(allocation.kept[0, 0]), weights=stats.fan_in)
+
+
+def _budget_target(rule: ErrorBudget, stats: RowStatistics, *, ignore_zeros: bool) -> Target:
+    if rule.max_error is not None:
+        units = pool_units(stats.fan_in, p=1)
+        return KeepWithinRoom(room=units_within(rule.max_error, units), weights=stats.fan_in, units=units)
+    assert rule.pruned_ratio is not None  # by its own check
+    return pool_target(Fraction(pruned_ratio=rule.pruned_ratio), stats, ignore_zeros=ignore_zeros)
 
 
 def fixed_points(rule: Tail, stats: RowStatistics) -> tuple[FixedPoint, ...]:

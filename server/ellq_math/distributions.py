@@ -4,10 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ellq_math.network.spectral import gram_bound
 from ellq_math.sums import Array, canonical_sum, round_down, round_up, sum_roundings
 
 TAIL_CURVE_AT = (0.01, 0.05, 0.1, 0.25, 0.5)
 """Shares kappa of the weights that are kept, for the tail curve."""
+
+GRAM_SIDE = 512
+"""Up to this many rows or columns, Gram iteration joins the spectral bounds; beyond, it would take longer than all else."""
 
 STABLE_INDEX_BLOCKS = (2, 5, 10, 20, 50, 100, 500, 1000)
 """Block lengths over which the tail index compares the growth of sums."""
@@ -26,7 +30,7 @@ class Distribution:
     tail_curve: tuple[float, ...]
     """||w - w_(kappa d)||_2 / ||w||_2 at TAIL_CURVE_AT. Empty for a zero tensor."""
     spectral_norm_bound: float
-    """At least ||W||_2; infinity beyond a double."""
+    """At least ||W||_2: the least of Frobenius, sqrt(||W||_1 ||W||_inf) and Gram iteration; infinity beyond a double."""
     stable_rank_floor: float
     """At most ||W||_F^2 / ||W||_2^2. 0 for a zero tensor."""
 
@@ -36,7 +40,7 @@ def describe(weights: Array) -> Distribution:
     exponent = int(np.frexp(np.abs(weights).max())[1])
     scaled = np.ldexp(weights, -exponent)  # no power of a scaled weight overflows
     ascending = np.sort(np.abs(scaled), axis=None)
-    norm_bound, rank_floor = _spectral_bounds(np.abs(scaled))
+    norm_bound, rank_floor = _spectral_bounds(scaled)
     with np.errstate(over="ignore"):
         spectral_norm_bound = float(np.nextafter(np.ldexp(norm_bound, exponent), np.inf)) if norm_bound else 0.0
     return Distribution(
@@ -110,9 +114,10 @@ def _block_lengths(count: int) -> list[int]:
     return sorted((lengths | {small[-1]}) - {1})
 
 
-def _spectral_bounds(magnitudes: Array) -> tuple[float, float]:
-    """Return an upper bound of ||W||_2 and a lower bound of the stable rank, from |W| scaled below 1."""
-    neurons, fan_in = magnitudes.shape
+def _spectral_bounds(scaled: Array) -> tuple[float, float]:
+    """Return an upper bound of ||W||_2 and a lower bound of the stable rank, from W scaled below 1."""
+    neurons, fan_in = scaled.shape
+    magnitudes = np.abs(scaled)
     roundings = sum_roundings(fan_in) + sum_roundings(neurons) + 3  # and a square, its underflow, a root
     squares = canonical_sum(canonical_sum(magnitudes * magnitudes))
     if squares == 0:
@@ -120,5 +125,7 @@ def _spectral_bounds(magnitudes: Array) -> tuple[float, float]:
     rows, columns = canonical_sum(magnitudes).max(), canonical_sum(magnitudes.T).max()
     holder = np.sqrt(rows * columns)
     bound = float(round_up(np.minimum(np.sqrt(squares), holder), roundings=roundings))
+    if 1 < min(neurons, fan_in) <= GRAM_SIDE:
+        bound = min(bound, float(gram_bound(scaled)))
     floor = float(round_down(squares / (bound * bound), roundings=roundings + 2))
     return bound, max(floor, 1.0)  # ||W||_2 <= ||W||_F always

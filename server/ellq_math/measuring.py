@@ -41,6 +41,23 @@ def tails(magnitudes: Array, cut_away: Mask, *, scale: bool) -> Tails:
     )
 
 
+def difference(before: Array, after: Array, *, scale: bool) -> Tails:
+    """Return what a change removed from every neuron; see ellq_kernels.contract. Shape: both (neurons, fan_in), signed, finite.
+
+    A difference is exact where nothing is left and where nothing changed. Any other is moved to the next double above.
+    """
+    with np.errstate(over="ignore"):
+        gaps = np.abs(before - after)
+        gaps = np.where((after == 0) | (gaps == 0), gaps, np.nextafter(gaps, np.inf))
+    scaled, exponents = _scaled(gaps, np.minimum(gaps.max(axis=1), np.finfo(np.float64).max), scale=scale)
+    return Tails(
+        l1=canonical_sum(scaled),
+        l2_squared=canonical_sum(scaled * scaled),
+        exponents=exponents,
+        zeros=(after == 0).sum(axis=1),
+    )
+
+
 def fixed_units(magnitudes: Array, fixed: FixedPoint, *, inexact_square: bool) -> tuple[Counts, Counts]:
     """Return the fixed-point units of every weight, rounded up and rounded down. Shape: any -> twice the same, int64.
 

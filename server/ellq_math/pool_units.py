@@ -5,6 +5,9 @@ of all fields on the finest scale, that of E = 1: 2^-bits of 2^(-1021 p). They a
 thousand bits, and there are few of them.
 """
 
+import math
+from fractions import Fraction
+
 import numpy as np
 
 from ellq_math.sums import Array
@@ -47,6 +50,21 @@ def whole_units(sums: Counts, fields: range, *, p: int) -> int:
     return sum(units << scale_bits(field, p=p) for field, units in zip(fields, by_field, strict=True) if units)
 
 
+def units_within(value: float, units: PoolUnits) -> int:
+    """Return the most whole units whose sum of powers is at most `value`, which is finite and not negative. Exact."""
+    return math.floor(Fraction(value) / _whole_unit(units))
+
+
+def value_of(whole: int, units: PoolUnits) -> float:
+    """Return the least double that is at least the sum of powers of this many whole units; infinity beyond all doubles."""
+    exact = whole * _whole_unit(units)
+    try:
+        nearest = float(exact)
+    except OverflowError:
+        return math.inf
+    return nearest if nearest >= exact else math.nextafter(nearest, math.inf)
+
+
 def spend(sums: Counts, fields: range, budget: int, *, p: int) -> tuple[int, int]:
     """Return the first bin that the budget of whole units cannot pay after all before it, and what those before it cost.
 
@@ -68,3 +86,7 @@ def spend(sums: Counts, fields: range, budget: int, *, p: int) -> tuple[int, int
 def scale_bits(field: int, *, p: int) -> int:
     """Return log2 of how many whole units one unit of this exponent field is."""
     return p * (max(field, 1) - 1)
+
+
+def _whole_unit(units: PoolUnits) -> Fraction:
+    return Fraction(1, 2 ** (1021 * units.p + units.bits))

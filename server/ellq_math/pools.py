@@ -63,7 +63,16 @@ class KeepWithin:
     units: PoolUnits
 
 
-Target = KeepCount | KeepWithin
+@dataclass(frozen=True, kw_only=True)
+class KeepWithinRoom:
+    """Cut as many as possible of `weights` weights, smallest first, whose whole units are at most `room`."""
+
+    room: int
+    weights: int
+    units: PoolUnits
+
+
+Target = KeepCount | KeepWithin | KeepWithinRoom
 
 
 @dataclass(frozen=True)
@@ -133,11 +142,11 @@ def _end_of_count(descent: Descent, histogram: Histogram, target: KeepCount) -> 
     return _End(digit, ties_cut=room - int(running[digit - 1]) if digit else room)
 
 
-def _end_of_budget(descent: Descent, histogram: Histogram, target: KeepWithin) -> _End:
+def _end_of_budget(descent: Descent, histogram: Histogram, target: KeepWithin | KeepWithinRoom) -> _End:
     if histogram.units is None:
         raise ValueError("a budget needs a histogram that counts units")
     total = descent.unit_total if histogram.lower_total is None else histogram.lower_total
-    room = total * target.share.numerator // target.share.denominator - descent.units_below
+    room = _room(target, total) - descent.units_below
     if room < 0:
         raise Contradiction("the cut ends below the prefix")
     p, fields = target.units.p, exponent_fields(descent.level, descent.prefix)
@@ -148,6 +157,12 @@ def _end_of_budget(descent: Descent, histogram: Histogram, target: KeepWithin) -
     scale = scale_bits(fields[digit * len(fields) // len(histogram.units)], p=p)
     each = max(int(histogram.units[digit]) // int(histogram.weights[digit]), 1)  # an average where bins are not single
     return _End(digit, ((room - spent) >> scale) // each, below, total)
+
+
+def _room(target: KeepWithin | KeepWithinRoom, total: int) -> int:
+    if isinstance(target, KeepWithinRoom):
+        return target.room
+    return total * target.share.numerator // target.share.denominator
 
 
 def exponent_fields(level: int, prefix: int) -> range:

@@ -6,6 +6,8 @@ Ranges are those of the contract (compression.proto). A value that exists is val
 import math
 from dataclasses import dataclass
 
+from ellq_math.network.findings import Grade
+
 
 class InvalidParameter(ValueError):
     """A parameter is outside its range.
@@ -13,7 +15,7 @@ class InvalidParameter(ValueError):
     `parameter` is its field name, `allowed` the range as text, `got` the value that was refused.
     """
 
-    def __init__(self, parameter: str, *, allowed: str, got: float) -> None:
+    def __init__(self, parameter: str, *, allowed: str, got: float | str) -> None:
         super().__init__(f"{parameter} must be {allowed}, got {got!r}")
         self.parameter = parameter
         self.allowed = allowed
@@ -100,7 +102,7 @@ class Fraction:
     pruned_ratio: float
 
     def __post_init__(self) -> None:
-        _check("pruned_ratio", self.pruned_ratio, holds=0 < self.pruned_ratio < 1, allowed="in (0, 1)")
+        _check_share(self.pruned_ratio)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,10 +117,50 @@ class NOfM:
         _check("n", self.n, holds=1 <= self.n < self.m, allowed=f"in [1, {self.m})")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ErrorBudget:
+    """Cut the weights that the outputs of a network feel least: as much as an error allows, or a share at the least cost.
+
+    Guaranteed. Exactly one of max_error and pruned_ratio is given.
+    """
+
+    max_error: float | None
+    """Largest error of any output, above 0 and finite, measured by the grade."""
+    pruned_ratio: float | None
+    """Share of the weights to cut, in (0, 1)."""
+    grade: Grade
+    """BOX or MEAN_SQUARE."""
+    measured: bool
+    """Spend max_error by the tightest certificate of trial cuts, not by the sum of costs. Of no effect on a share."""
+
+    def __post_init__(self) -> None:
+        given = sum(target is not None for target in (self.max_error, self.pruned_ratio))
+        _check("target", given, holds=given == 1, allowed="exactly one of max_error and pruned_ratio")
+        if self.max_error is not None:
+            _check("max_error", self.max_error, holds=0 < self.max_error < math.inf, allowed="in (0, inf)")
+        if self.pruned_ratio is not None:
+            _check_share(self.pruned_ratio)
+        if self.grade not in (Grade.BOX, Grade.MEAN_SQUARE):
+            raise InvalidParameter("grade", allowed="box or mean_square", got=self.grade.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lasso:
+    """Replace each neuron by a short one off its LASSO path that loses at most epsilon of its root mean square. Guaranteed."""
+
+    epsilon: float
+
+    def __post_init__(self) -> None:
+        _check_epsilon(self.epsilon)
+
+
 CountRule = SparsityIndex | PqIndex | LqBound | Fraction | NOfM
 """Rules that count from power sums alone, before any weight is looked at again."""
 
-Rule = CountRule | Tail
+PoolRule = CountRule | Tail | ErrorBudget
+"""Rules that cut a pool at one threshold."""
+
+Rule = PoolRule | Lasso
 
 
 def orders_for(rule: Rule) -> tuple[float, ...]:
@@ -130,7 +172,7 @@ def orders_for(rule: Rule) -> tuple[float, ...]:
             return (rule.p, rule.q)
         case LqBound():
             return (rule.q, float(rule.p))
-        case Tail() | Fraction() | NOfM():
+        case Tail() | Fraction() | NOfM() | ErrorBudget() | Lasso():
             return ()
 
 
@@ -155,6 +197,10 @@ def _check_norm_order(p: int) -> None:
 
 def _check_eta(eta: float) -> None:
     _check("eta", eta, holds=0 <= eta < math.inf, allowed="in [0, inf)")
+
+
+def _check_share(pruned_ratio: float) -> None:
+    _check("pruned_ratio", pruned_ratio, holds=0 < pruned_ratio < 1, allowed="in (0, 1)")
 
 
 def _check_epsilon(epsilon: float) -> None:

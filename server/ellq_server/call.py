@@ -5,20 +5,26 @@ gRPC begin on either side of it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 
 from ellq_kernels.contract import Kernels
 from ellq_server.admission import Admission
 from ellq_server.byte_stream import ByteStream
 from ellq_server.header import LENGTH_BYTES, Header, header_length, parse_header
-from ellq_server.limits import Limits, is_pooled, needed_bytes
+from ellq_server.held import NetworkReply, hold_all
+from ellq_server.limits import Limits, needed_bytes
+from ellq_server.network_plans import check_axes, fit_moments, neuron_axes, read_network
 from ellq_server.planning import Plan, Planning, plan_tensors
-from ellq_server.pooled import PooledCut, SketchBuilder, threshold_in_memory, threshold_of_sketch
-from ellq_server.refusals import InvalidRequest, shorten
-from ellq_server.requests import Request, Scope
-from ellq_server.sentence import Measured, Outcome, Workbench, choose, finish, measure, orders_of, pass_through
+from ellq_server.pooled import PooledCut, SketchBuilder, threshold_of_sketch
+from ellq_server.refusals import InvalidRequest
+from ellq_server.requests import Request
+from ellq_server.scoped_rules import Scope
+from ellq_server.sentence import apply, change, finish, measure, orders_of, pass_through, read
+from ellq_server.sketched_budgets import SketchedReply, check_sensitivities, count_costs, cut_by_sketch
 from ellq_server.sketches import Sketch
 from ellq_server.stopwatch import Stopwatch
+from ellq_server.workbench import Measured, Outcome, Workbench
 
 PARSED_HEADER_RATIO = 32
 """Memory of a parsed header, its entries and plans, for each byte of its text. The worst that was found is 20, for metadata of
@@ -42,11 +48,21 @@ class Opening:
     planning: Planning
 
 
+class Absence(Enum):
+    """Why there is nothing to say about the network: NetworkCertificateAbsence of the contract, without its prefix."""
+
+    NO_TOPOLOGY = "no_topology"
+    NO_INPUTS = "no_inputs"
+    TOO_LARGE = "too_large"
+    NO_RULE = "no_rule"
+
+
 @dataclass(frozen=True)
 class Closing:
     """How it went. Once, last."""
 
     sketch: Sketch | None
+    network: NetworkReply | SketchedReply | Absence
     received_seconds: float
 
 
@@ -68,20 +84,40 @@ def answer(request: Request, chunks: Iterator[bytes], house: House, stopwatch: S
 
 
 def _answer(request: Request, header: Header, stream: ByteStream, house: House, stopwatch: Stopwatch) -> Iterator[Event]:
-    planning = plan_tensors(header.tensors, request.selection)
+    graph = read_network(request, header.tensors)
+    planning = plan_tensors(header.tensors, request.selection, neuron_axes(graph))
+    check_axes(graph, planning)
+    moments = fit_moments(request, planning, graph)
     rules = {scoped for scoped in (request.rule, *(plan.rule for plan in planning.compressible)) if scoped}
-    bench = Workbench(house.kernels, request, orders_of(request, rules), stopwatch)
-    needed = needed_bytes(request, header, planning, house.limits, bench)
-    with house.admission.memory(needed):
+    bench = Workbench(house.kernels, request, orders_of(request, rules), stopwatch, graph, moments)
+    needed = needed_bytes(header, planning, house.limits, bench)
+    with house.admission.memory(needed.bytes):
         yield Opening(header, planning)
-        _check_sketch(request, planning)
-        builder = SketchBuilder(request, request.rule.rule) if request.builds_sketch and request.rule else None
-        if is_pooled(request, planning):
-            yield from _hold_all(bench, stream, planning)
+        _check_sketch(bench, planning)
+        if graph and not (needed.held or request.walks_back):  # too large to hold, and nothing needs it
+            bench = replace(bench, graph=None)
+        builder = SketchBuilder(request, request.rule.pool_rule) if request.builds_sketch and request.rule else None
+        reply = None
+        if needed.held:
+            reply = yield from hold_all(bench, stream, planning)
+        elif request.spends_budget and builder:
+            yield from count_costs(bench, stream, planning, builder)
+        elif request.spends_budget and request.rule and request.sketch:
+            reply = yield from cut_by_sketch(bench, stream, planning, request.sketch, request.rule)
         else:
             yield from _one_by_one(bench, stream, planning, builder)
         stream.expect_end()
-        yield Closing(builder.build() if builder else None, stream.waited_seconds)
+        sketch = builder.build() if builder else None
+        yield Closing(sketch, reply or _absence(request, held=needed.held), stream.waited_seconds)
+
+
+def _absence(request: Request, *, held: bool) -> Absence:
+    """Return why there is nothing to say about the network."""
+    if request.network is None:
+        return Absence.NO_TOPOLOGY
+    if request.rule is None or request.builds_sketch:
+        return Absence.NO_RULE
+    return Absence.NO_INPUTS if held else Absence.TOO_LARGE
 
 
 def _one_by_one(bench: Workbench, stream: ByteStream, planning: Planning, builder: SketchBuilder | None) -> Iterator[Outcome]:
@@ -89,7 +125,7 @@ def _one_by_one(bench: Workbench, stream: ByteStream, planning: Planning, builde
     request = bench.request
     pooled = None
     if request.rule and request.sketch and not builder:
-        pooled = PooledCut(threshold_of_sketch(request.sketch, request.rule.rule, ignore_zeros=request.ignore_zeros))
+        pooled = PooledCut(threshold_of_sketch(request.sketch, request.rule.pool_rule, ignore_zeros=request.ignore_zeros))
     for plan in planning.plans:
         measured = _read(bench, stream, plan)
         if isinstance(measured, Outcome):
@@ -97,46 +133,27 @@ def _one_by_one(bench: Workbench, stream: ByteStream, planning: Planning, builde
             continue
         rule = plan.rule or request.rule
         if builder and plan.rule is None:
-            builder.add(bench, measured)
+            builder.add(bench, measured.selected)
         if rule is None or (builder and plan.rule is None):
-            yield finish(bench, measured, None, None)
+            yield Outcome(plan, None, measured)
         elif rule.scope is Scope.GLOBAL and pooled:
-            yield finish(bench, measured, pooled.choose(bench, measured), rule)
+            yield finish(bench, apply(bench, measured, pooled.choose(bench, measured)), rule)
         else:
-            yield finish(bench, measured, choose(bench, measured, rule), rule)
-
-
-def _hold_all(bench: Workbench, stream: ByteStream, planning: Planning) -> Iterator[Outcome]:
-    """Read everything, find the one threshold, then finish tensor by tensor."""
-    held = [_read(bench, stream, plan) for plan in planning.plans]
-    stream.expect_end()
-    request_rule = bench.request.rule
-    assert request_rule is not None
-    counted = [found for found in held if isinstance(found, Measured) and found.plan.rule is None]
-    pooled = PooledCut(threshold_in_memory(bench, counted, request_rule.rule)) if counted else None
-    counted.clear()
-    held.reverse()
-    while held:
-        found = held.pop()  # let go of every tensor as soon as it is sent
-        if isinstance(found, Outcome):
-            yield found
-        elif found.plan.rule is not None:
-            yield finish(bench, found, choose(bench, found, found.plan.rule), found.plan.rule)
-        elif pooled:
-            yield finish(bench, found, pooled.choose(bench, found), request_rule)
+            yield finish(bench, change(bench, measured, rule), rule)
 
 
 def _read(bench: Workbench, stream: ByteStream, plan: Plan) -> Measured | Outcome:
-    stored = stream.read(plan.entry.length_bytes, what=f"tensor {shorten(repr(plan.entry.name))}")
-    if plan.reason is not None:
-        return pass_through(plan, plan.reason, stored, bench.request)
-    return measure(bench, plan, stored)
+    stored = read(stream, plan)
+    return pass_through(plan, plan.reason, stored, bench.request) if plan.reason else measure(bench, plan, stored)
 
 
-def _check_sketch(request: Request, planning: Planning) -> None:
-    """Refuse a sketch of fewer weights than this stream alone brings."""
-    sketch = request.sketch
+def _check_sketch(bench: Workbench, planning: Planning) -> None:
+    """Refuse a sketch of fewer weights than this stream alone brings, or of other tensors than a budget is over."""
+    request, sketch = bench.request, bench.request.sketch
     if sketch is None:
+        return
+    if request.spends_budget:
+        check_sensitivities(sketch, bench, planning)
         return
     counted = sum(plan.weights for plan in planning.compressible if plan.rule is None)
     if not request.pass_nonfinite and counted > sketch.weights:

@@ -1,14 +1,20 @@
 """What this server refuses for ever, and how much memory a call will need."""
 
+import math
 from dataclasses import dataclass
 
-from ellq_math.rules import NOfM
+from ellq_math.network.groups import graph_groups
+from ellq_math.network.nodes import Conv
+from ellq_math.network.sensitivities import MOST_READOUTS, tensors_on_the_way
+from ellq_math.network.topology import Graph, Step, work
+from ellq_math.rules import ErrorBudget, Lasso, NOfM
 from ellq_server.header import Header
 from ellq_server.planning import Plan, Planning
 from ellq_server.refusals import InvalidRequest, TooLarge, shorten
-from ellq_server.requests import Request, Scope
-from ellq_server.sentence import Workbench
+from ellq_server.requests import Request
+from ellq_server.scoped_rules import Scope, unsketchable
 from ellq_server.settings import Settings
+from ellq_server.workbench import Workbench
 
 TENSORS_AT_HAND = 3
 """Copies of the largest tensor that a call can hold: as read, as written, and the one before on its way out."""
@@ -29,6 +35,27 @@ are held by tests/server/test_memory.py."""
 DISTRIBUTION_BYTES_A_WEIGHT = 48
 """Distribution works on float64 copies: scaled, magnitudes, sorted, and passing ones."""
 
+KEY_BYTES = 8
+"""A weight's key |w_j| s_j or cost, kept while all weights are held."""
+
+MOMENTS_BYTES_A_WEIGHT = 48
+"""The change under the moments works on float64 rows: before, after, their difference, and passing ones."""
+
+NETWORK_BYTES_A_WEIGHT = 96
+"""A certificate works on float64 copies of the largest layer: before, after, their difference, magnitudes, squares."""
+
+NETWORK_BYTES_A_VALUE = 96
+"""Intervals of what a network computes and of its errors: six float64 and passing ones for each value of each node."""
+
+READOUT_BYTES = 32
+"""A sensitivity of one readout to one group of a node, and passing ones."""
+
+LASSO_SWEEPS = 1000
+"""Sweeps over the weights of a neuron that LASSO rarely exceeds (40 penalties of at most 96 each)."""
+
+MOMENTS_AT_HAND = 2
+"""Copies of the moments that a call holds: as they came and in shape."""
+
 DISTRIBUTION_BYTES_A_LINE = 400
 """The same for each row and column, whose sums are padded to sixteen lanes where rows are short."""
 
@@ -43,6 +70,8 @@ class Limits:
     payload_bytes: int
     pooled_payload_bytes: int
     concurrent_calls: int
+    moments_bytes: int
+    network_work: int
     memory_bytes: int
 
 
@@ -56,38 +85,139 @@ def limits_of(settings: Settings) -> Limits:
         payload_bytes=settings.payload_bytes,
         pooled_payload_bytes=max(room // (1 + TENSORS_AT_HAND), 1),
         concurrent_calls=settings.concurrent_calls,
+        moments_bytes=min(settings.moments_bytes, room // MOMENTS_AT_HAND),
+        network_work=settings.network_work,
         memory_bytes=settings.memory_bytes,
     )
 
 
-def is_pooled(request: Request, planning: Planning) -> bool:
-    """Return whether a call must hold all weights before it can cut the first: global scope without a sketch."""
-    if request.rule is None or request.rule.scope is not Scope.GLOBAL or request.sketch or request.builds_sketch:
-        return False
-    return any(plan.rule is None for plan in planning.compressible)
+@dataclass(frozen=True)
+class Needs:
+    """What a call will take."""
+
+    bytes: int
+    """Memory at most."""
+    held: bool
+    """Whether it holds all weights before the first may leave."""
 
 
-def needed_bytes(request: Request, header: Header, planning: Planning, limits: Limits, bench: Workbench) -> int:
-    """Return how much memory the call needs at most.
+def needed_bytes(header: Header, planning: Planning, limits: Limits, bench: Workbench) -> Needs:
+    """Return what the call needs. One that would hold all weights only for the network's certificate may not get to.
 
-    Errors: TooLarge (TENSOR_TOO_LARGE, PAYLOAD_TOO_LARGE); InvalidRequest (SKETCH_REQUIRED).
+    Errors: TooLarge (TENSOR_TOO_LARGE, PAYLOAD_TOO_LARGE, NETWORK_TOO_LARGE); InvalidRequest (SKETCH_REQUIRED).
     """
     _check_sizes(header, limits)
+    _check_lasso(planning, limits, bench.request)
     largest = max(planning.plans, key=lambda plan: _tensor_bytes(plan, bench), default=None)
     needed = CALL_BYTES + (_tensor_bytes(largest, bench) if largest else 0)
     if largest and needed > limits.memory_bytes:
         name = shorten(repr(largest.entry.name))
         message = f"tensor {name} needs {needed} bytes of memory with these options; this server has {limits.memory_bytes}"
         raise TooLarge(message, reason="TENSOR_TOO_LARGE", field="data")
-    if is_pooled(request, planning):
-        held = header.payload_bytes + sum(_neuron_bytes(bench) * plan.neurons for plan in planning.compressible)
-        if header.payload_bytes > limits.pooled_payload_bytes or needed + held > limits.memory_bytes:
-            holds = f"{header.payload_bytes} bytes of payload need {needed + held} bytes of memory at once"
-            allowed = f"this server has {limits.memory_bytes} and holds at most {limits.pooled_payload_bytes} bytes of payload"
-            message = f"a rule of SCOPE_GLOBAL needs a sketch here: {holds}; {allowed}; call Analyze with options.sketch first"
-            raise InvalidRequest(message, reason="SKETCH_REQUIRED", field="options.sketch")
-        needed += held
-    return needed
+    pooled, certified = _is_pooled(bench.request, planning), _is_certified(bench)
+    if bench.request.walks_back and bench.graph:
+        needed += _walk_bytes(bench.graph, planning)
+    if not pooled and not certified:
+        return Needs(needed, held=False)
+    held = header.payload_bytes + sum(_held_bytes(plan, bench) for plan in planning.compressible)
+    if certified and bench.graph:
+        _check_work(bench.graph, planning, limits)
+        held += _network_bytes(bench.graph, planning)
+    if header.payload_bytes <= limits.pooled_payload_bytes and needed + held <= limits.memory_bytes:
+        return Needs(needed + held, held=True)
+    if not pooled and not bench.request.needs_network:
+        return Needs(needed, held=False)
+    holds = f"{header.payload_bytes} bytes of payload need {needed + held} bytes of memory at once"
+    allowed = f"this server has {limits.memory_bytes} and holds at most {limits.pooled_payload_bytes} bytes of payload"
+    message = f"{_only_held(bench.request)} cannot be had here: {holds}; {allowed}"
+    if _only_held(bench.request) is None:
+        message = f"a rule of SCOPE_GLOBAL needs a sketch here: {holds}; {allowed}; call Analyze with options.sketch first"
+    raise InvalidRequest(message, reason="SKETCH_REQUIRED", field="options.sketch")
+
+
+def _only_held(request: Request) -> str | None:
+    """Return what of a request no sketch makes up for."""
+    if request.remove_dead_neurons:
+        return "remove_dead_neurons"
+    return unsketchable(request.rule.rule) if request.rule else None
+
+
+def _is_pooled(request: Request, planning: Planning) -> bool:
+    """Return whether a call must hold all weights before it can cut the first: global scope without a sketch."""
+    if request.rule is None or request.rule.scope is not Scope.GLOBAL or request.sketch or request.builds_sketch:
+        return False
+    return any(plan.rule is None for plan in planning.compressible)
+
+
+def _is_certified(bench: Workbench) -> bool:
+    """Return whether a call would hold all weights to certify the network."""
+    return bench.graph is not None and bench.request.rule is not None and not bench.request.builds_sketch
+
+
+def _held_bytes(plan: Plan, bench: Workbench) -> int:
+    """Return what a held tensor takes beside its payload: numbers of its neurons, the weights as they came, keys."""
+    held = _neuron_bytes(bench) * plan.neurons
+    if bench.needs_original(plan):
+        held += plan.entry.length_bytes
+    rule = bench.request.rule
+    if bench.moments_of(plan) is not None or (rule is not None and isinstance(rule.rule, ErrorBudget)):
+        held += KEY_BYTES * plan.weights
+    return held
+
+
+def _network_bytes(graph: Graph, planning: Planning) -> int:
+    shapes = {plan.entry.name: plan.entry.shape for plan in planning.plans}
+    largest = max((math.prod(shapes[name]) for name in graph.tensors), default=0)
+    values = sum(math.prod(step.shape) for step in graph.steps if step.shape is not None)
+    untouched = sum(plan.entry.length_bytes for plan in planning.plans if plan.reason is not None)
+    return NETWORK_BYTES_A_WEIGHT * largest + NETWORK_BYTES_A_VALUE * values + untouched
+
+
+def _walk_bytes(graph: Graph, planning: Planning) -> int:
+    """Return what a walk back takes beside the tensor at hand: a layer in numbers, what is felt, other tensors it asks for."""
+    lengths = {plan.entry.name: plan.entry.length_bytes for plan in planning.plans}
+    layers = {step.node.name for step in graph.layers}
+    largest = others = 0
+    for step, names in tensors_on_the_way(graph):
+        if step.node.name in layers:
+            largest = max(largest, lengths[names[0]] + NETWORK_BYTES_A_WEIGHT * _gains(step))
+        else:
+            others += sum(lengths[name] for name in names)
+    groups = sum(found.count for found in graph_groups(graph).values())
+    return largest + others + READOUT_BYTES * MOST_READOUTS * groups
+
+
+def _gains(step: Step) -> int:
+    """Return how many weights a layer has once groups of channels are written out, which gains are."""
+    channels = step.node.operation.groups if isinstance(step.node.operation, Conv) else 1
+    return channels * step.fan_in * (step.shape or (1,))[0]
+
+
+def _check_work(graph: Graph, planning: Planning, limits: Limits) -> None:
+    shapes = {plan.entry.name: plan.entry.shape for plan in planning.plans}
+    needed = work(graph) + sum(_squaring_work(shapes[name]) for name in graph.tensors if len(shapes[name]) >= 2)
+    if needed > limits.network_work:
+        message = (
+            f"the certificate of the network takes {needed} multiply-adds; this server spends at most {limits.network_work}"
+        )
+        raise TooLarge(message, reason="NETWORK_TOO_LARGE", field="options.network.topology")
+
+
+def _check_lasso(planning: Planning, limits: Limits, request: Request) -> None:
+    for plan in planning.compressible:
+        scoped = plan.rule or request.rule
+        needed = LASSO_SWEEPS * plan.neurons * plan.fan_in**2
+        if scoped and isinstance(scoped.rule, Lasso) and needed > limits.network_work:
+            takes = f"LASSO of tensor {shorten(repr(plan.entry.name))} takes up to {needed} multiply-adds"
+            allowed = f"this server spends at most {limits.network_work}"
+            raise TooLarge(f"{takes}; {allowed}; give the tensor another rule", reason="NETWORK_TOO_LARGE", field="data")
+
+
+def _squaring_work(shape: tuple[int, ...]) -> int:
+    """Return the multiply-adds of the spectral norm's bound (Gram iteration)."""
+    rows, columns = shape[0], math.prod(shape[1:])
+    small, large = min(rows, columns), max(rows, columns)
+    return small * small * (large + 5 * small)
 
 
 def _check_sizes(header: Header, limits: Limits) -> None:
@@ -110,6 +240,9 @@ def _tensor_bytes(plan: Plan, bench: Workbench) -> int:
     if plan.reason is not None:
         return needed
     needed += bench.kernels.scratch_bytes_a_weight * plan.weights + _neuron_bytes(bench) * plan.neurons
+    if bench.moments_of(plan) is not None:
+        keys = 2 if bench.request.spends_budget else 1  # of selection and of costs
+        needed += plan.entry.length_bytes + (MOMENTS_BYTES_A_WEIGHT + keys * KEY_BYTES) * plan.weights
     if plan.neuron_axis != tuple(range(len(plan.neuron_axis))):
         needed += plan.entry.length_bytes  # the transposed copy
     scoped = plan.rule or bench.request.rule

@@ -3,14 +3,15 @@
 import fnmatch
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from ellq_math.dtypes import WEIGHT_DTYPES
 from ellq_server.header import TensorEntry
 from ellq_server.refusals import InvalidRequest, shorten
-from ellq_server.requests import Override, ScopedRule, Selection
+from ellq_server.requests import Override, Selection
+from ellq_server.scoped_rules import ScopedRule
 
 TABLE_NAMES = ("*embed*", "*wte.*", "*wpe.*", "*lm_head*")
 """Names of tables of rows (embeddings and their transposed twins), which are left alone unless included."""
@@ -77,8 +78,10 @@ class Planning:
         return tuple(plan for plan in self.plans if plan.reason is None)
 
 
-def plan_tensors(tensors: Sequence[TensorEntry], selection: Selection) -> Planning:
-    """Decide for every tensor.
+def plan_tensors(
+    tensors: Sequence[TensorEntry], selection: Selection, axes: Mapping[str, tuple[int, ...]] | None = None
+) -> Planning:
+    """Decide for every tensor; `axes` are those that number the neurons where no override says so, by name, else axis 0.
 
     Errors: InvalidRequest (INVALID_NEURON_AXIS) when an override names axes that a matched tensor does not have,
     (INVALID_GLOB) when there are too many globs for so many tensors.
@@ -93,7 +96,8 @@ def plan_tensors(tensors: Sequence[TensorEntry], selection: Selection) -> Planni
         if reason is not None:
             plans.append(Plan(position, entry, reason))
             continue
-        axis = next((override.neuron_axis for override in reversed(matched) if override.neuron_axis), (0,))
+        known = (axes or {}).get(entry.name, (0,))
+        axis = next((override.neuron_axis for override in reversed(matched) if override.neuron_axis), known)
         _check_axis(axis, entry)
         rule = next((override.rule for override in reversed(matched) if override.rule), None)
         plans.append(Plan(position, entry, None, axis, rule))

@@ -7,13 +7,20 @@ import numpy as np
 
 from ellq_math.pool_units import pool_units, scale_bits, units_of, whole_units
 from ellq_math.pools import DIGITS, START, Descent, bins_are_single, exponent_fields
-from ellq_math.rules import Rule, Tail
+from ellq_math.rules import ErrorBudget, Rule, Tail
 from ellq_math.values import Counts, Histogram, RowStatistics
 
 LOG_TOLERANCE = 2.0**-30
 """Logs of power sums are below 2^11 and come from sums within 2^-40 of the truth: far above any error, far below a lie."""
 
 STORED_MANTISSA_BITS = (7, 10, 23, 52)
+
+
+def unit_power(rule: Rule) -> int | None:
+    """Return the power of the magnitudes whose sums a rule counts in units; None: it goes by the number of weights."""
+    if isinstance(rule, ErrorBudget):
+        return None if rule.max_error is None else 1
+    return rule.p if isinstance(rule, Tail) else None
 
 
 def complaints_about(
@@ -23,19 +30,21 @@ def complaints_about(
 
     Expected in range already: counts, level, prefix, digits and whole units, each for itself.
     """
-    yield from _about_weights(stats, mantissa_bits)
+    free = isinstance(rule, ErrorBudget)  # other weights than zeros can cost nothing, too
+    yield from _about_weights(stats, mantissa_bits, free=free)
     yield from _about_sums(stats)
-    yield from _about_bins(stats, descent, histogram, mantissa_bits)
-    if not isinstance(rule, Tail):
+    yield from _about_bins(stats, descent, histogram, mantissa_bits, free=free)
+    p = unit_power(rule)
+    if p is None:
         if histogram.units is not None or descent.units_below or descent.unit_total:
             yield "it counts units, which its rule does not need"
     elif histogram.units is not None:
-        yield from _about_units(stats, descent, histogram, histogram.units, p=rule.p, mantissa_bits=mantissa_bits)
+        yield from _about_units(stats, descent, histogram, histogram.units, p=p, mantissa_bits=mantissa_bits, free=free)
     elif descent != START:
-        yield "it counts no units beyond the first pass, which the tail rule needs"
+        yield "it counts no units beyond the first pass, which its rule needs"
 
 
-def _about_weights(stats: RowStatistics, mantissa_bits: int) -> Iterator[str]:
+def _about_weights(stats: RowStatistics, mantissa_bits: int, *, free: bool) -> Iterator[str]:
     largest = float(stats.max_magnitude[0])
     if mantissa_bits not in STORED_MANTISSA_BITS:
         yield "no dtype stores as many mantissa bits"
@@ -43,7 +52,8 @@ def _about_weights(stats: RowStatistics, mantissa_bits: int) -> Iterator[str]:
         yield "its max_magnitude is no finite magnitude"
     elif _pattern(largest) & (2 ** (52 - mantissa_bits) - 1):
         yield "its max_magnitude has more mantissa bits than its dtypes"
-    if (largest == 0) != (int(stats.zeros[0]) == stats.fan_in):
+    all_zero = int(stats.zeros[0]) == stats.fan_in
+    if all_zero if largest > 0 else not (all_zero or free):
         yield "its max_magnitude and its zeros contradict each other"
 
 
@@ -62,7 +72,9 @@ def _about_sums(stats: RowStatistics) -> Iterator[str]:
                 yield "a power sum does not fit its weights and max_magnitude"
 
 
-def _about_bins(stats: RowStatistics, descent: Descent, histogram: Histogram, mantissa_bits: int) -> Iterator[str]:
+def _about_bins(
+    stats: RowStatistics, descent: Descent, histogram: Histogram, mantissa_bits: int, *, free: bool
+) -> Iterator[str]:
     level, weights, zeros = descent.level, histogram.weights, int(stats.zeros[0])
     if level == 0 and (int(weights.sum()) != stats.fan_in or descent != START):
         yield "its first histogram does not hold all weights"
@@ -77,12 +89,19 @@ def _about_bins(stats: RowStatistics, descent: Descent, histogram: Histogram, ma
             yield "it has more zeros than weights below its prefix"
     elif descent.weights_below > 0 or int(weights[0]) < zeros:
         yield "its smallest bin has no room for its zeros"
-    elif bins_are_single(level, mantissa_bits=mantissa_bits) and int(weights[0]) > zeros:
+    elif not free and bins_are_single(level, mantissa_bits=mantissa_bits) and int(weights[0]) > zeros:
         yield "its smallest bin holds more than its zeros"
 
 
 def _about_units(
-    stats: RowStatistics, descent: Descent, histogram: Histogram, costs: Counts, *, p: int, mantissa_bits: int
+    stats: RowStatistics,
+    descent: Descent,
+    histogram: Histogram,
+    costs: Counts,
+    *,
+    p: int,
+    mantissa_bits: int,
+    free: bool,
 ) -> Iterator[str]:
     units, level, weights = pool_units(stats.fan_in, p=p), descent.level, histogram.weights
     fields = exponent_fields(level, descent.prefix)
@@ -93,11 +112,13 @@ def _about_units(
             yield "its units are not those of its magnitudes"
     else:
         least = weights.copy()
-        least[0] -= 0 if descent.prefix else int(stats.zeros[0])  # zeros cost nothing
+        if descent.prefix == 0:
+            least[0] -= least[0] if free else int(stats.zeros[0])  # zeros cost nothing
         if (costs < least).any() or (costs > least << units.bits).any():
             yield "its units do not fit its weights"
     below, dear = descent.weights_below, units.bits + scale_bits(fields[0], p=p)
-    if not max(below - int(stats.zeros[0]), 0) <= descent.units_below <= below << dear:
+    dues = 0 if free else max(below - int(stats.zeros[0]), 0)
+    if not dues <= descent.units_below <= below << dear:
         yield "its units_below do not fit its weights_below"
     here, total = whole_units(costs, fields, p=p), histogram.lower_total
     above = stats.fan_in - below - int(weights.sum())

@@ -1,18 +1,20 @@
 """Rules of global scope: one threshold over all weights, found in one pass when they fit in memory, else through sketches."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ellq_math.allocation import pool_target
-from ellq_math.dtypes import WEIGHT_DTYPES
 from ellq_math.pooling import pool, with_orders
 from ellq_math.pools import START, Contradiction, Descent, Threshold, bins_are_single, descend, merge
-from ellq_math.rules import Rule, Tail
+from ellq_math.rules import PoolRule
+from ellq_math.sums import Array
 from ellq_math.values import Histogram, PoolUnits, RowStatistics
+from ellq_server.plausibility import unit_power
 from ellq_server.requests import Request
-from ellq_server.sentence import Choice, Measured, Workbench
 from ellq_server.sketches import Sketch, invalid_sketch, sketch_orders
 from ellq_server.thresholds import find_threshold
+from ellq_server.workbench import Choice, Magnitudes, Measured, Workbench
 
 
 class PooledCut:
@@ -24,22 +26,27 @@ class PooledCut:
         self._ties_left = threshold.ties_kept
 
     def choose(self, bench: Workbench, measured: Measured) -> Choice:
-        """Return the choice for the next tensor in offset order."""
+        """Return the choice for the next tensor in offset order, by what selection works on."""
         with bench.stopwatch("choose"):
-            cut, ties = bench.kernels.cut_at(measured.weights, threshold=self._magnitude, ties_kept=self._ties_left)
+            choice = self.choose_by(bench, measured.selected.handle)
+        return choice if measured.weighed else replace(choice, keys=None)
+
+    def choose_by(self, bench: Workbench, keys: Any) -> Choice:
+        """Return the choice for the next tensor in offset order, by these keys."""
+        cut, ties = bench.kernels.cut_at(keys, threshold=self._magnitude, ties_kept=self._ties_left)
         self._ties_left -= ties
-        return Choice(cut)
+        return Choice(cut, keys=keys)
 
 
-def threshold_in_memory(bench: Workbench, tensors: Sequence[Measured], rule: Rule) -> Threshold:
+def threshold_in_memory(bench: Workbench, tensors: Sequence[Measured], rule: PoolRule) -> Threshold:
     """Return the threshold over tensors that are all at hand; `tensors` is not empty."""
     with bench.stopwatch("choose"):
-        stats = pool([measured.layer for measured in tensors])
+        stats = pool([measured.selected.layer for measured in tensors])
         target = pool_target(rule, stats, ignore_zeros=bench.request.ignore_zeros)
-        return find_threshold(bench.kernels, [measured.weights for measured in tensors], target)
+        return find_threshold(bench.kernels, [measured.selected.handle for measured in tensors], target)
 
 
-def threshold_of_sketch(sketch: Sketch, rule: Rule, *, ignore_zeros: bool) -> Threshold:
+def threshold_of_sketch(sketch: Sketch, rule: PoolRule, *, ignore_zeros: bool) -> Threshold:
     """Return the threshold that a final sketch tells. Errors: InvalidRequest (INVALID_SKETCH) when it tells none."""
     found = _next_step(sketch, rule, ignore_zeros=ignore_zeros)
     if isinstance(found, Descent):
@@ -61,7 +68,7 @@ class _Pass:
 class SketchBuilder:
     """Gathers the sketch of one pass, tensor by tensor."""
 
-    def __init__(self, request: Request, rule: Rule) -> None:
+    def __init__(self, request: Request, rule: PoolRule) -> None:
         """Decide what to look at from the pass before. Errors: InvalidRequest (INVALID_SKETCH)."""
         self._request = request
         self._rule = rule
@@ -71,18 +78,20 @@ class SketchBuilder:
         self._mantissa_bits = 0
         self._weights = 0
         self._histogram: Histogram | None = None
+        self.sensitivities = dict(request.sketch.sensitivities) if request.sketch else dict[str, Array]()
+        """What an error budget goes by, for the sketch to hand on. Shape: (neurons,) each."""
 
-    def add(self, bench: Workbench, measured: Measured) -> None:
-        """Look at one more tensor. Errors: InvalidRequest (INVALID_SKETCH)."""
-        self._weights += measured.layer.fan_in
+    def add(self, bench: Workbench, by: Magnitudes) -> None:
+        """Look at one more tensor, at what selection works on. Errors: InvalidRequest (INVALID_SKETCH)."""
+        self._weights += by.layer.fan_in
         if self._pass.previous and self._weights > self._pass.previous.weights:
             raise invalid_sketch(f"it counts {self._pass.previous.weights} weights, this stream alone has more")
         descent, units = self._pass.descent, self._pass.units
         with bench.stopwatch("choose"):
-            counted = bench.kernels.histogram(measured.weights, level=descent.level, prefix=descent.prefix, units=units)
+            counted = bench.kernels.histogram(by.handle, level=descent.level, prefix=descent.prefix, units=units)
         self._histogram = counted if self._histogram is None else merge(self._histogram, counted)
-        self._layers.append(with_orders(measured.layer, self._orders))
-        self._mantissa_bits = max(self._mantissa_bits, WEIGHT_DTYPES[measured.plan.entry.dtype].mantissa_bits)
+        self._layers.append(with_orders(by.layer, self._orders))
+        self._mantissa_bits = max(self._mantissa_bits, by.handle.mantissa_bits)
 
     def build(self) -> Sketch | None:
         """Return the sketch; None when there was no weight to look at."""
@@ -91,7 +100,7 @@ class SketchBuilder:
         previous, descent = self._pass.previous, self._pass.descent
         mantissa_bits = previous.mantissa_bits if previous else self._mantissa_bits
         single = bins_are_single(descent.level, mantissa_bits=mantissa_bits)
-        counted_all = (self._pass.units is not None) == isinstance(self._rule, Tail)
+        counted_all = (self._pass.units is not None) == (unit_power(self._rule) is not None)
         return Sketch(
             options_sha256=self._request.options_sha256,
             stats=previous.stats if previous else pool(self._layers),
@@ -99,10 +108,11 @@ class SketchBuilder:
             descent=descent,
             histogram=self._histogram,
             final=self._pass.settled or (single and counted_all),
+            sensitivities=self.sensitivities,
         )
 
 
-def _plan_pass(previous: Sketch | None, rule: Rule, *, ignore_zeros: bool) -> _Pass:
+def _plan_pass(previous: Sketch | None, rule: PoolRule, *, ignore_zeros: bool) -> _Pass:
     if previous is None:
         return _Pass(START, units=None, previous=None)
     if previous.final:
@@ -116,7 +126,7 @@ def _plan_pass(previous: Sketch | None, rule: Rule, *, ignore_zeros: bool) -> _P
     return _Pass(step, units, previous)
 
 
-def _next_step(sketch: Sketch, rule: Rule, *, ignore_zeros: bool) -> Descent | Threshold:
+def _next_step(sketch: Sketch, rule: PoolRule, *, ignore_zeros: bool) -> Descent | Threshold:
     target = pool_target(rule, sketch.stats, ignore_zeros=ignore_zeros)
     try:
         return descend(sketch.descent, sketch.histogram, target, mantissa_bits=sketch.mantissa_bits)

@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from ellq.v1 import compression_pb2 as pb
 from ellq_server import __version__
 from ellq_server.call import Closing, Event, Opening
+from ellq_server.network_values import network_to_wire
 from ellq_server.planning import Plan
 from ellq_server.requests import Request
-from ellq_server.sentence import Outcome
 from ellq_server.sketches import sketch_to_wire
 from ellq_server.stopwatch import Stopwatch
 from ellq_server.totals import Totals
 from ellq_server.wire_values import neuron_reports, orders_to_wire, plan_to_wire, report_to_wire, rule_to_wire
+from ellq_server.workbench import Outcome
 
 CHUNK_BYTES = 1 << 20
 """Bytes of a data frame: far below gRPC's default limit of 4 MiB, far above the cost of a frame."""
@@ -97,14 +98,15 @@ class Replies:
                 compute_seconds=self._stopwatch.compute_seconds,
             )
         )
+        summary.network.CopyFrom(network_to_wire(closing.network))
         if closing.sketch is not None:
             summary.sketch.CopyFrom(sketch_to_wire(closing.sketch))
         return self._response(summary=summary)
 
 
 def _room(outcome: Outcome) -> int:
-    """Return about how many bytes an outcome takes in its frames."""
-    payload = 0 if outcome.payload is None else len(outcome.payload)
+    """Return about how many bytes an outcome takes: in its frames, or because it holds weights that were not sent."""
+    payload = outcome.plan.entry.length_bytes if outcome.payload is None else len(outcome.payload)
     return REPORT_BYTES + 4 * len(outcome.plan.entry.name) + payload
 
 

@@ -1,47 +1,20 @@
 """The options frame, checked once and turned into values that the rest of the server can trust."""
 
 import hashlib
-import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 from ellq.v1 import compression_pb2 as pb
-from ellq_math.rules import Fraction, IndexOrders, InvalidParameter, LqBound, NOfM, PqIndex, Rule, SparsityIndex, Tail
+from ellq_math.network.findings import Grade
+from ellq_math.rules import ErrorBudget, IndexOrders, LqBound, PqIndex, SparsityIndex
+from ellq_server.moments import NO_MOMENTS, ReceivedMoments, digest_of
+from ellq_server.networks import Network, network_from_wire
 from ellq_server.refusals import InvalidRequest, shorten
+from ellq_server.scoped_rules import Scope, ScopedRule, parameters_of, rule_from_wire, unknown_enum, unsketchable
 from ellq_server.sketches import Sketch, invalid_sketch, sketch_from_wire, sketch_orders
 
 MOST_GLOBS = 1000
 LONGEST_GLOB = 1024
-
-PARAMETER_REASON = {
-    **dict.fromkeys(("q", "pq_q"), "INVALID_Q"),
-    **dict.fromkeys(("p", "pq_p"), "INVALID_P"),
-    **dict.fromkeys(("n", "m"), "INVALID_GROUP"),
-    "eta": "INVALID_ETA",
-    "gamma": "INVALID_GAMMA",
-    "beta": "INVALID_BETA",
-    "epsilon": "INVALID_EPSILON",
-    "pruned_ratio": "INVALID_RATIO",
-}
-"""Which ErrorReason goes with which parameter of a rule."""
-
-
-class Scope(Enum):
-    """The population that a rule counts."""
-
-    NEURON = pb.SCOPE_NEURON
-    LAYER = pb.SCOPE_LAYER
-    GLOBAL = pb.SCOPE_GLOBAL
-
-
-@dataclass(frozen=True)
-class ScopedRule:
-    """A rule and its population."""
-
-    rule: Rule
-    scope: Scope
 
 
 @dataclass(frozen=True)
@@ -81,40 +54,81 @@ class Request:
     """The pass before (Analyze) or the final one (Compress)."""
     options_sha256: bytes
     """What a sketch is bound to."""
+    network: Network | None
+    moments: Mapping[str, ReceivedMoments]
+    """By tensor."""
+    magnitudes_only: bool
+    remove_dead_neurons: bool
+
+    @property
+    def weighs(self) -> bool:
+        """Whether selection works on |w_j| s_j where a tensor has moments."""
+        return bool(self.moments) and not self.magnitudes_only
+
+    @property
+    def needs_network(self) -> bool:
+        """Whether weights are cut by what the network does, so that the call makes no sense without it."""
+        return self.remove_dead_neurons or (self.spends_budget and self.sketch is None)
+
+    @property
+    def spends_budget(self) -> bool:
+        """Whether the rule is an error budget."""
+        return self.rule is not None and isinstance(self.rule.rule, ErrorBudget)
+
+    @property
+    def walks_back(self) -> bool:
+        """Whether this is the first pass over an error budget, which carries sensitivities along."""
+        return self.spends_budget and self.builds_sketch and self.sketch is None
 
 
-def read_analyze(options: pb.AnalyzeOptions) -> Request:
+Received = Mapping[str, ReceivedMoments]
+
+
+def read_analyze(options: pb.AnalyzeOptions, moments: Received = NO_MOMENTS) -> Request:
     """Return the checked options of Analyze. Errors: InvalidRequest with the field path."""
     builds_sketch = options.HasField("sketch")
     previous = options.sketch.previous if builds_sketch and options.sketch.HasField("previous") else None
-    return _read(options, sketch=previous, sends_weights=False, distribution=options.distribution, builds_sketch=builds_sketch)
+    return _read(
+        options, moments, previous, sends_weights=False, distribution=options.distribution, builds_sketch=builds_sketch
+    )
 
 
-def read_compress(options: pb.CompressOptions) -> Request:
+def read_compress(options: pb.CompressOptions, moments: Received = NO_MOMENTS) -> Request:
     """Return the checked options of Compress. Errors: InvalidRequest with the field path."""
     if not options.HasField("rule"):
         raise InvalidRequest("options.rule is missing: Compress needs a rule", reason="INVALID_RULE", field="options.rule")
     if options.encoding not in (pb.ENCODING_UNSPECIFIED, pb.ENCODING_DENSE):
-        raise _unknown_enum("options.encoding", options.encoding, "ENCODING_DENSE")
+        raise unknown_enum("options.encoding", options.encoding, "ENCODING_DENSE")
     sketch = options.sketch if options.HasField("sketch") else None
-    return _read(options, sketch=sketch, sends_weights=True, distribution=False, builds_sketch=False)
+    return _read(options, moments, sketch, sends_weights=True, distribution=False, builds_sketch=False)
 
 
 def _read(
     options: pb.AnalyzeOptions | pb.CompressOptions,
-    *,
+    moments: Received,
     sketch: pb.Sketch | None,
+    *,
     sends_weights: bool,
     distribution: bool,
     builds_sketch: bool,
 ) -> Request:
-    rule = _rule(options.rule, "options.rule") if options.HasField("rule") else None
-    digest = _digest(options)
+    rule = rule_from_wire(options.rule, "options.rule") if options.HasField("rule") else None
+    digest = _digest(options, moments)
     if builds_sketch and (rule is None or rule.scope is not Scope.GLOBAL):
         raise _sketch_without_rule()
+    if rule is not None and (builds_sketch or sketch is not None) and (whole := unsketchable(rule.rule)):
+        raise invalid_sketch(f"{whole} is for payloads that are held; no sketch carries it")
     indices = _indices(options.indices, rule)
+    selection = _selection(options.selection)
+    network = network_from_wire(options.network) if options.HasField("network") else None
+    if options.remove_dead_neurons and network is None:
+        raise InvalidRequest(
+            "options.remove_dead_neurons needs options.network", reason="TOPOLOGY_REQUIRED", field="options.network"
+        )
+    if rule is not None and isinstance(rule.rule, ErrorBudget):
+        _check_budget(rule.rule, selection, network, moments)
     return Request(
-        selection=_selection(options.selection),
+        selection=selection,
         indices=indices,
         rule=rule,
         pass_nonfinite=_passes_nonfinite(options.nonfinite),
@@ -125,7 +139,30 @@ def _read(
         builds_sketch=builds_sketch,
         sketch=_sketch(sketch, rule, indices, digest, must_be_final=sends_weights),
         options_sha256=digest,
+        network=network,
+        moments=moments,
+        magnitudes_only=options.magnitudes_only,
+        remove_dead_neurons=options.remove_dead_neurons,
     )
+
+
+def _check_budget(rule: ErrorBudget, selection: Selection, network: Network | None, moments: Received) -> None:
+    """Refuse an error budget without what it is reckoned from."""
+    if network is None:
+        raise InvalidRequest(
+            "options.rule.error_budget needs options.network", reason="TOPOLOGY_REQUIRED", field="options.network"
+        )
+    if rule.grade is Grade.BOX and network.box is None:
+        message = "options.rule.error_budget of GRADE_BOX needs options.network.inputs.box"
+        raise InvalidRequest(message, reason="INPUTS_REQUIRED", field="options.network.inputs.box")
+    if rule.grade is Grade.MEAN_SQUARE and not moments:
+        message = "options.rule.error_budget of GRADE_MEAN_SQUARE needs moments, which come in frames before the data"
+        raise InvalidRequest(message, reason="MOMENTS_REQUIRED", field="moments")
+    for index, override in enumerate(selection.overrides):
+        if override.rule is not None:
+            field = f"options.selection.overrides[{index}].rule"
+            message = f"{field}: beside an error budget no tensor can have a rule of its own; allowed is skip"
+            raise InvalidRequest(message, reason="INVALID_OVERRIDE", field=field)
 
 
 def _sketch(
@@ -142,7 +179,7 @@ def _sketch_without_rule() -> InvalidRequest:
     return invalid_sketch("a sketch needs a rule of SCOPE_GLOBAL")
 
 
-def _digest(options: pb.AnalyzeOptions | pb.CompressOptions) -> bytes:
+def _digest(options: pb.AnalyzeOptions | pb.CompressOptions, moments: Received) -> bytes:
     """Return the digest of the options that decide what is counted; the same for Analyze and Compress."""
     counted = pb.CompressOptions(
         selection=options.selection,
@@ -150,43 +187,11 @@ def _digest(options: pb.AnalyzeOptions | pb.CompressOptions) -> bytes:
         rule=options.rule,
         nonfinite=options.nonfinite,
         ignore_zeros=options.ignore_zeros,
+        magnitudes_only=options.magnitudes_only,
     )
-    return hashlib.sha256(counted.SerializeToString(deterministic=True)).digest()
-
-
-def _rule(wire: pb.Rule, field: str) -> ScopedRule:
-    kind = wire.WhichOneof("kind")
-    if kind is None:
-        known = ", ".join(name.name for name in pb.Rule.DESCRIPTOR.oneofs_by_name["kind"].fields)
-        raise InvalidRequest(f"{field} has no kind, or an unknown one; known are {known}", reason="INVALID_RULE", field=field)
-    try:
-        scope = Scope(wire.scope)
-    except ValueError as error:
-        message = f"{field}.scope is {wire.scope}; allowed are SCOPE_NEURON, SCOPE_LAYER and SCOPE_GLOBAL"
-        raise InvalidRequest(message, reason="INVALID_SCOPE", field=f"{field}.scope") from error
-    with _parameters_of(f"{field}.{kind}"):
-        rule = _rule_of_kind(wire, kind)
-    if isinstance(rule, NOfM) and scope is not Scope.NEURON:
-        message = f"{field}.scope is SCOPE_{scope.name}; n_of_m counts within neurons and takes SCOPE_NEURON only"
-        raise InvalidRequest(message, reason="INVALID_SCOPE", field=f"{field}.scope")
-    return ScopedRule(rule, scope)
-
-
-def _rule_of_kind(wire: pb.Rule, kind: str) -> Rule:
-    match kind:
-        case "sparsity_index":
-            return SparsityIndex(q=wire.sparsity_index.q, eta=wire.sparsity_index.eta)
-        case "pq_index":
-            found = wire.pq_index
-            return PqIndex(p=found.p, q=found.q, eta=found.eta, gamma=found.gamma, beta=found.beta)
-        case "tail":
-            return Tail(epsilon=wire.tail.epsilon, p=wire.tail.p)
-        case "lq_bound":
-            return LqBound(epsilon=wire.lq_bound.epsilon, q=wire.lq_bound.q, p=wire.lq_bound.p)
-        case "fraction":
-            return Fraction(pruned_ratio=wire.fraction.pruned_ratio)
-        case _:
-            return NOfM(n=wire.n_of_m.n, m=wire.n_of_m.m)
+    if options.HasField("network"):
+        counted.network.CopyFrom(options.network)
+    return hashlib.sha256(counted.SerializeToString(deterministic=True) + digest_of(moments)).digest()
 
 
 def _indices(wire: pb.IndexOptions, scoped: ScopedRule | None) -> IndexOrders:
@@ -196,13 +201,13 @@ def _indices(wire: pb.IndexOptions, scoped: ScopedRule | None) -> IndexOrders:
     pq_p, pq_q = wire.pq_p, wire.pq_q
     if not pq_p and not pq_q:
         pq_p, pq_q = (rule.p, rule.q) if isinstance(rule, PqIndex) else (0.5, 1.0)
-    with _parameters_of("options.indices"):
+    with parameters_of("options.indices"):
         return IndexOrders(q=q, pq_p=pq_p, pq_q=pq_q)
 
 
 def _passes_nonfinite(policy: int) -> bool:
     if policy not in pb.NonfinitePolicy.values():
-        raise _unknown_enum("options.nonfinite", policy, "NONFINITE_POLICY_REFUSE and NONFINITE_POLICY_PASS_THROUGH")
+        raise unknown_enum("options.nonfinite", policy, "NONFINITE_POLICY_REFUSE and NONFINITE_POLICY_PASS_THROUGH")
     return policy == pb.NONFINITE_POLICY_PASS_THROUGH
 
 
@@ -241,27 +246,11 @@ def _override(wire: pb.TensorOverride, field: str) -> Override:
     if axis != tuple(sorted(set(axis))):
         message = f"{field}.neuron_axis is {shorten(str(list(axis)))}; axes must be ascending and distinct"
         raise InvalidRequest(message, reason="INVALID_NEURON_AXIS", field=f"{field}.neuron_axis")
-    rule = _rule(wire.rule, f"{field}.rule") if treatment == "rule" else None
+    rule = rule_from_wire(wire.rule, f"{field}.rule") if treatment == "rule" else None
     if rule is not None and rule.scope is Scope.GLOBAL:
         message = f"{field}.rule.scope is SCOPE_GLOBAL; an override takes SCOPE_NEURON or SCOPE_LAYER"
         raise InvalidRequest(message, reason="INVALID_SCOPE", field=f"{field}.rule.scope")
     return Override(_glob(wire.glob, f"{field}.glob"), treatment == "skip", rule, axis)
-
-
-@contextmanager
-def _parameters_of(field: str) -> Iterator[None]:
-    """Turn the math's refusal of a parameter into ours, which knows where the parameter stood."""
-    try:
-        yield
-    except InvalidParameter as error:
-        path = f"{field}.{error.parameter}"
-        got = "NaN" if isinstance(error.got, float) and math.isnan(error.got) else error.got
-        message = f"{path} is {got}; allowed is {error.allowed}"
-        raise InvalidRequest(message, reason=PARAMETER_REASON[error.parameter], field=path) from error
-
-
-def _unknown_enum(field: str, got: int, allowed: str) -> InvalidRequest:
-    return InvalidRequest(f"{field} is {got}; allowed: {allowed}", reason="INVALID_ENUM", field=field)
 
 
 def _bad_glob(what: str, field: str) -> InvalidRequest:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -16,8 +16,10 @@ from ellq_math.dtypes import WEIGHT_DTYPES
 from ellq_server import __version__
 from ellq_server.bridge import run_in_thread
 from ellq_server.call import Event, House, answer
+from ellq_server.limits import MOMENTS_AT_HAND
 from ellq_server.logs import log, request_id_of
 from ellq_server.metrics import Metrics
+from ellq_server.moments import MomentsReader, invalid_moments
 from ellq_server.refusals import (
     Defect,
     EllqError,
@@ -28,10 +30,10 @@ from ellq_server.refusals import (
     metadata_of,
 )
 from ellq_server.replies import Replies
-from ellq_server.requests import Request, read_analyze, read_compress
-from ellq_server.sentence import Outcome
+from ellq_server.requests import Received, Request, read_analyze, read_compress
 from ellq_server.stopwatch import Stopwatch
 from ellq_server.wire_values import rule_to_wire
+from ellq_server.workbench import Outcome
 
 Context = grpc.aio.ServicerContext
 AnyRequest = pb.AnalyzeRequest | pb.CompressRequest
@@ -67,6 +69,8 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
                 payload_bytes=limits.payload_bytes,
                 pooled_payload_bytes=limits.pooled_payload_bytes,
                 concurrent_calls=limits.concurrent_calls,
+                moments_bytes=limits.moments_bytes,
+                network_work=limits.network_work,
             ),
             device=pb.Device(kind=self.house.kernels.device, kernels=self.house.kernels.name),
             dtypes=WEIGHT_DTYPES,
@@ -79,21 +83,23 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
         self,
         requests: AsyncIterator[AnyRequest],
         context: Context,
-        read: Callable[[pb.AnalyzeOptions], Request] | Callable[[pb.CompressOptions], Request],
+        read: Callable[[pb.AnalyzeOptions, Received], Request] | Callable[[pb.CompressOptions, Received], Request],
         response: type[AnyResponse],
     ) -> None:
         request_id = request_id_of(context.invocation_metadata())
         structlog.contextvars.bind_contextvars(request_id=request_id, method=response.DESCRIPTOR.name.removesuffix("Response"))
         stopwatch = Stopwatch(self.metrics.observe_stage)
         try:
-            with self.house.admission.call():
-                request = read(await self._first_frame(requests))  # pyright: ignore[reportArgumentType]
+            with self.house.admission.call(), ExitStack() as held:
+                options = await self._first_frame(requests)
+                moments, first = await self._moments(requests, held)
+                request = read(options, moments)  # pyright: ignore[reportArgumentType]
                 replies = Replies(response, request, request_id, stopwatch)
 
                 def work(chunks: Iterator[bytes]) -> Iterator[AnyResponse]:
                     return replies.frames(self._watched(answer(request, chunks, self.house, stopwatch), request))
 
-                chunks = self._data_of(requests)
+                chunks = self._data_of(requests, first)
                 async with aclosing(
                     run_in_thread(work, chunks, threads=self.threads, idle_seconds=self.idle_seconds)
                 ) as frames:
@@ -121,12 +127,9 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
             raise asyncio.CancelledError from error
 
     async def _first_frame(self, requests: AsyncIterator[AnyRequest]) -> pb.AnalyzeOptions | pb.CompressOptions:
-        try:
-            first = await asyncio.wait_for(anext(aiter(requests), None), self.idle_seconds)
-        except TimeoutError as error:
-            raise TruncatedStream(f"the client sent nothing for {self.idle_seconds:g} seconds", field="options") from error
-        if first is None or first.WhichOneof("frame") == "data":
-            came = "the stream ended" if first is None else "data came"
+        first = await self._next_frame(requests, waiting_for="options")
+        if first is None or first.WhichOneof("frame") in ("data", "moments"):
+            came = "the stream ended" if first is None else f"{first.WhichOneof('frame')} came"
             raise InvalidRequest(
                 f"{came} before options: the first frame must be options", reason="MISSING_OPTIONS", field="options"
             )
@@ -134,8 +137,26 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
             raise _empty_frame()
         return first.options
 
-    async def _data_of(self, requests: AsyncIterator[AnyRequest]) -> AsyncIterator[bytes]:
-        async for request in requests:
+    async def _moments(self, requests: AsyncIterator[AnyRequest], held: ExitStack) -> tuple[Received, AnyRequest | None]:
+        """Return the moments that come before the data, and the first frame behind them; `held` keeps their memory reserved."""
+        reader = MomentsReader(self.house.limits.moments_bytes)
+        while True:
+            frame = await self._next_frame(requests, waiting_for="data")
+            if frame is None or frame.WhichOneof("frame") != "moments":
+                return reader.done(), frame
+            size = reader.add(frame.moments)
+            held.enter_context(self.house.admission.memory(MOMENTS_AT_HAND * size))
+
+    async def _next_frame(self, requests: AsyncIterator[AnyRequest], *, waiting_for: str) -> AnyRequest | None:
+        try:
+            return await asyncio.wait_for(anext(aiter(requests), None), self.idle_seconds)
+        except TimeoutError as error:
+            raise TruncatedStream(f"the client sent nothing for {self.idle_seconds:g} seconds", field=waiting_for) from error
+
+    async def _data_of(self, requests: AsyncIterator[AnyRequest], first: AnyRequest | None) -> AsyncIterator[bytes]:
+        """Yield the bytes of the data frames, `first` among them."""
+        request = first
+        while request is not None:
             match request.WhichOneof("frame"):
                 case "data":
                     if request.data:  # an empty frame is no sign of life
@@ -144,8 +165,11 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
                 case "options":
                     message = "options came a second time: they come once, first"
                     raise InvalidRequest(message, reason="REPEATED_OPTIONS", field="options")
+                case "moments":
+                    raise invalid_moments("moments came after data: they come before")
                 case _:
                     raise _empty_frame()
+            request = await anext(requests, None)
 
     def _watched(self, events: Iterator[Event], request: Request) -> Iterator[Event]:
         """Count what passes by."""
@@ -160,7 +184,7 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
         rule = outcome.plan.rule or request.rule
         if outcome.proof is not None and rule is not None:
             name = rule_to_wire(rule).WhichOneof("kind")
-            kept = int(outcome.proof.choice.cut.kept.sum())
+            kept = int(outcome.proof.changed.kept.sum())
             self.metrics.kept_weights.labels(name).inc(kept)
             self.metrics.keep_ratio.labels(name).observe(kept / outcome.plan.weights)
 

@@ -51,6 +51,10 @@ class Settings(BaseSettings):
         2 << 30, description="Largest tensor; never more than a call of its own fits into memory_bytes."
     )
     payload_bytes: PositiveInt = Field(1 << 44, description="Longest payload of one stream.")
+    moments_bytes: PositiveInt = Field(256 << 20, description="Most bytes of second moments that a call may send.")
+    network_work: PositiveInt = Field(
+        10**12, description="Most multiply-adds of one pass through a network whose certificate is asked for."
+    )
     reflection: bool = Field(False, description="Offer gRPC server reflection.")
     idle_seconds: PositiveFloat = Field(
         120.0, description="A call ends when its client neither sends nor takes anything for so long."

@@ -1,18 +1,23 @@
 """What Analyze hands out so that a rule of global scope can be carried from pass to pass, by a server that keeps nothing."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_math.pools import DIGITS, Descent
-from ellq_math.rules import IndexOrders, Rule, Tail, orders_for
+from ellq_math.rules import ErrorBudget, IndexOrders, Rule, orders_for
+from ellq_math.sums import Array
 from ellq_math.values import Counts, Histogram, RowStatistics
-from ellq_server.plausibility import complaints_about
-from ellq_server.refusals import InvalidRequest
+from ellq_server.plausibility import complaints_about, unit_power
+from ellq_server.refusals import InvalidRequest, shorten
 
 MOST_WEIGHTS = 2**48
 """Weights of a sketch: leaves 12 bits to units, and every sum an int64."""
+
+MOST_NEURONS = 2**18
+"""Neurons whose sensitivities a sketch carries: 2 MiB of a message, which has 4."""
 
 MOST_WHOLE_UNITS = 2**4151
 """Above every sum of whole units: 2^61 of them in one exponent field, 2^4090 in each at most (p = 2)."""
@@ -29,6 +34,8 @@ class Sketch:
     descent: Descent
     histogram: Histogram
     final: bool
+    sensitivities: Mapping[str, Array] = field(default_factory=dict[str, Array])
+    """What an error budget goes by, by tensor: (neurons,) each. Empty for other rules."""
 
     @property
     def weights(self) -> int:
@@ -73,6 +80,7 @@ def sketch_to_wire(sketch: Sketch) -> pb.Sketch:
         units_below=_to_bytes(descent.units_below),
         unit_total=_to_bytes(unit_total),
         final=sketch.final,
+        sensitivities=[pb.Sensitivities(tensor=name, neurons=felt) for name, felt in sketch.sensitivities.items()],
     )
 
 
@@ -110,12 +118,25 @@ def sketch_from_wire(
         descent=_descent(wire),
         histogram=_histogram(wire),
         final=wire.final,
+        sensitivities=_sensitivities(wire, rule),
     )
     for complaint in complaints_about(sketch.stats, sketch.descent, sketch.histogram, rule, sketch.mantissa_bits):
         raise _contradictory(complaint)
-    if wire.final and sketch.counts_units != isinstance(rule, Tail):
+    if wire.final and sketch.counts_units != (unit_power(rule) is not None):
         raise _contradictory("it is final, although it lacks units")
     return sketch
+
+
+def _sensitivities(wire: pb.Sketch, rule: Rule) -> dict[str, Array]:
+    found = {one.tensor: np.array(one.neurons, np.float64) for one in wire.sensitivities}
+    if bool(found) != isinstance(rule, ErrorBudget):
+        raise _contradictory("it has sensitivities, or has none, although its rule is no error budget, or is one")
+    if len(found) != len(wire.sensitivities):
+        raise _contradictory("it has sensitivities of a tensor twice")
+    for name, felt in found.items():
+        if not (np.isfinite(felt) & (felt >= 0)).all():
+            raise _contradictory(f"sensitivities of tensor {shorten(repr(name))} are not finite, or below 0")
+    return found
 
 
 def _descent(wire: pb.Sketch) -> Descent:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from functools import reduce
 
 from ellq_kernels.contract import Kernels, Weights
-from ellq_math.dtypes import WEIGHT_DTYPES
 from ellq_math.pools import Descent, Target, Threshold, merge, search
 from ellq_math.values import Histogram
 
@@ -18,4 +17,4 @@ def find_threshold(kernels: Kernels, pool: Sequence[Weights], target: Target) ->
         )
         return reduce(merge, counted)
 
-    return search(count, target, mantissa_bits=max(WEIGHT_DTYPES[weights.dtype].mantissa_bits for weights in pool))
+    return search(count, target, mantissa_bits=max(weights.mantissa_bits for weights in pool))

@@ -7,8 +7,8 @@ from ellq_math.values import RowStatistics
 from ellq_server.planning import Planning, Reason
 from ellq_server.refusals import shorten
 from ellq_server.requests import Request
-from ellq_server.sentence import Outcome
 from ellq_server.wire_values import indices_of_row
+from ellq_server.workbench import Outcome
 
 MOST_WARNINGS = 100
 """Warnings that travel: the summary is one frame, and a sketch may fill most of it."""
@@ -49,15 +49,14 @@ class Totals:
         else:
             self._ruled = True
             self._cuts.append(outcome.proof.cut_norm)
-            self._kept += int(outcome.proof.choice.cut.kept.sum())
-            self._zeros_after += int(outcome.proof.tails.zeros.sum())
+            self._kept += int(outcome.proof.changed.kept.sum())
+            self._zeros_after += int(outcome.proof.changed.tails.zeros.sum())
 
     def summary(self, request: Request) -> pb.Summary:
         """Return the totals as a message."""
         summary = pb.Summary(
             tensors=self._tensors,
             compressible_tensors=len(self._layers),
-            network=pb.NetworkCertificate(absence=pb.NETWORK_CERTIFICATE_ABSENCE_NO_TOPOLOGY),
             warnings=self._warnings[:MOST_WARNINGS],
         )
         if self._layers:

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from ellq.v1 import compression_pb2 as pb
 from ellq_math import indices
 from ellq_math.distributions import Distribution
-from ellq_math.rules import Fraction, IndexOrders, LqBound, NOfM, PqIndex, SparsityIndex, Tail
+from ellq_math.network.findings import Grade
+from ellq_math.rules import ErrorBudget, Fraction, IndexOrders, Lasso, LqBound, NOfM, PqIndex, SparsityIndex, Tail
 from ellq_math.sums import Array
 from ellq_math.values import RowStatistics
 from ellq_server.planning import Plan, Reason
-from ellq_server.requests import Request, ScopedRule
-from ellq_server.sentence import Measured, Outcome, Proof
+from ellq_server.requests import Request
+from ellq_server.scoped_rules import ScopedRule
+from ellq_server.workbench import Magnitudes, Measured, Outcome, Proof
 
 NEURONS_A_FRAME = 16384
 """Neurons of a NeuronReports frame: five lists of eight-byte numbers, 0.7 MB."""
@@ -33,6 +35,14 @@ def rule_to_wire(scoped: ScopedRule) -> pb.Rule:
             return pb.Rule(scope=scope, fraction=pb.FractionRule(pruned_ratio=rule.pruned_ratio))
         case NOfM():
             return pb.Rule(scope=scope, n_of_m=pb.NOfMRule(n=rule.n, m=rule.m))
+        case Lasso():
+            return pb.Rule(scope=scope, lasso=pb.LassoRule(epsilon=rule.epsilon))
+        case ErrorBudget():
+            grade = pb.GRADE_BOX if rule.grade is Grade.BOX else pb.GRADE_MEAN_SQUARE
+            found = pb.ErrorBudgetRule(
+                max_error=rule.max_error, pruned_ratio=rule.pruned_ratio, grade=grade, measured=rule.measured
+            )
+            return pb.Rule(scope=scope, error_budget=found)
 
 
 def orders_to_wire(orders: IndexOrders) -> pb.IndexOptions:
@@ -62,6 +72,8 @@ def report_to_wire(outcome: Outcome, request: Request) -> pb.TensorReport:
         wire.measurement.CopyFrom(_measurement(outcome.measured, request))
         if outcome.measured.distribution is not None:
             wire.distribution.CopyFrom(_distribution(outcome.measured.distribution))
+        if outcome.measured.weighed is not None:
+            wire.weighed.CopyFrom(_weighed(outcome.measured.weighed, request))
     if outcome.proof is not None:
         _add_proof(wire, outcome.proof)
     if outcome.payload is not None:
@@ -90,7 +102,7 @@ def neuron_reports(outcome: Outcome, request: Request) -> Iterator[pb.NeuronRepo
             pq_index=pq[some].tolist(),
         )
         if outcome.proof is not None:
-            wire.kept.extend(outcome.proof.choice.cut.kept[some].sum(axis=1).tolist())
+            wire.kept.extend(outcome.proof.changed.kept[some].tolist())
             wire.tail_l1.extend(outcome.proof.neurons.tail_l1[some].tolist())
             wire.tail_l2.extend(outcome.proof.neurons.tail_l2[some].tolist())
         yield wire
@@ -122,6 +134,13 @@ def _measurement(measured: Measured, request: Request) -> pb.Measurement:
     )
 
 
+def _weighed(by: Magnitudes, request: Request) -> pb.Weighed:
+    sparsity, pq = _indices(by.neurons, request)
+    return pb.Weighed(
+        layer=indices_of_row(by.layer, request), neuron_sparsity_index=_spread(sparsity), neuron_pq_index=_spread(pq)
+    )
+
+
 def _spread(values: Array) -> pb.Spread:
     return pb.Spread(min=float(values.min()), mean=float(values.mean()), max=float(values.max()))
 
@@ -138,14 +157,13 @@ def _distribution(found: Distribution) -> pb.Distribution:
 
 
 def _add_proof(wire: pb.TensorReport, proof: Proof) -> None:
-    wire.allocation.CopyFrom(
-        pb.Allocation(
-            kept=int(proof.choice.cut.kept.sum()),
-            zeros=int(proof.tails.zeros.sum()),
-            kept_floor=proof.choice.kept_floor,
-            kept_within=proof.choice.kept_within,
-        )
-    )
+    changed, choice = proof.changed, proof.changed.choice
+    allocation = pb.Allocation(kept=int(changed.kept.sum()), zeros=int(changed.tails.zeros.sum()))
+    if choice is not None:
+        allocation.MergeFrom(pb.Allocation(kept_floor=choice.kept_floor, kept_within=choice.kept_within))
+    if changed.dead is not None:
+        allocation.dead_neurons, allocation.dead_weights = changed.dead.neurons, changed.dead.weights
+    wire.allocation.CopyFrom(allocation)
     if proof.bound is not None:
         wire.bound.CopyFrom(pb.Bound(tail_l1_max=proof.bound.tail_l1_max, tail_l2_max=proof.bound.tail_l2_max))
     layer = proof.layer
@@ -157,6 +175,8 @@ def _add_proof(wire: pb.TensorReport, proof: Proof) -> None:
             frobenius_ratio=layer.frobenius_ratio,
         )
     )
+    if proof.mean_square is not None:
+        wire.certificate.mean_square_max, wire.certificate.mean_square_l2 = proof.mean_square.largest, proof.mean_square.l2
 
 
 def _reason(reason: Reason) -> pb.PassThroughReason:

@@ -65,6 +65,8 @@ class FakeServer(compression_pb2_grpc.CompressionServiceServicer):
     """Passes that global scope needs; 0: it fits in one."""
     requests: list[Message] = field(default_factory=list)
     uploads: list[bytes] = field(default_factory=list)
+    moments: list[list[Message]] = field(default_factory=list)
+    """What each call sent between its options and its data."""
     address: str = ""
 
     def Analyze(self, request_iterator: Iterator[Message], context: grpc.ServicerContext) -> Iterator[Message]:  # noqa: N802
@@ -90,7 +92,11 @@ class FakeServer(compression_pb2_grpc.CompressionServiceServicer):
     def _answer(self, request_iterator, context, kind):
         options = next(request_iterator).options
         self.requests.append(options)
-        upload = b"".join(frame.data for frame in request_iterator)
+        frames = list(request_iterator)
+        sent = [frame.moments for frame in frames if frame.HasField("moments")]
+        assert all(frame.HasField("moments") for frame in frames[: len(sent)]), "moments come before data"
+        self.moments.append(sent)
+        upload = b"".join(frame.data for frame in frames)
         self.uploads.append(upload)
         refusal = self.refusals.pop(0) if self.refusals else None
         compress = kind is pb.CompressResponse

@@ -18,6 +18,7 @@ from ellq_client.cli import exits, main
 from ellq_client.cli.choices import RULE_OPTIONS
 from ellq_client.cli.progress import follow
 from ellq_client.cli.wording import shortened
+from ellq_client.networks import Calibration, Input, Linear, Network, Relu, TensorMoments, chain
 from ellq_client.rules import RULES
 
 COMMAND = [sys.executable, "-c", "from ellq_client.cli import main; main()"]
@@ -88,11 +89,81 @@ def test_options_become_the_request(ellq, fake, checkpoint):
     ]
 
 
+def test_networks_moments_and_margins_come_from_files(ellq, fake, checkpoint, tmp_path):
+    network = chain(Input(4), Linear("layer.weight", "layer.bias"))
+    network.save(tmp_path / "net.json")
+    calibration = Calibration({"layer.weight": TensorMoments(np.ones(4))}, samples=2)
+    calibration.save(tmp_path / "moments.safetensors")
+    np.save(tmp_path / "margins.npy", np.array([0.5, 2.0]))
+    (tmp_path / "margins.txt").write_text("0.5\n2\n")
+    for margins in ("margins.npy", "margins.txt"):
+        words = f"--rule error-budget --max-error 1 --network {tmp_path / 'net.json'} --box -1 1 --l2-radius 3"
+        words += f" --moments {tmp_path / 'moments.safetensors'} --margins {tmp_path / margins} --remove-dead-neurons"
+        code, out, err = ellq("analyze", checkpoint, *words.split(), "--magnitudes-only")
+        assert code == 0, err
+        assert "Guaranteed: no output moves by more than the budget, by grade mean_square." in out
+    for request, sent in zip(fake.requests, fake.moments, strict=True):
+        assert request.network == network.with_inputs(box=(-1, 1), l2_radius=3, margins=[0.5, 2]).to_proto()
+        assert (request.remove_dead_neurons, request.magnitudes_only) == (True, True)
+        assert sent == list(calibration.to_frames())
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "code"),
+    [("--network", "{", 2), ("--network", None, 5), ("--moments", "x", 5), ("--margins", "a b", 5), ("--margins", None, 5)],
+)
+def test_broken_files_are_named_before_anything_is_sent(ellq, fake, checkpoint, tmp_path, option, text, code):
+    chain(Input(4), Linear("layer.weight")).save(tmp_path / "net.json")
+    if text is not None:
+        (tmp_path / "broken").write_text(text)
+    words = ["--network", tmp_path / "net.json", option, tmp_path / "broken"]
+    found, _, err = ellq("analyze", checkpoint, *(words[2:] if option == "--network" else words))
+    assert (found, "broken" in err, fake.requests) == (code, True, [])
+
+
+def test_the_certificate_of_the_network_is_told_in_sentences(ellq, fake, checkpoint, tmp_path):
+    def certify(frames):
+        network = frames[-1].summary.network
+        network.Clear()
+        network.node, network.tightest = "fc", pb.GRADE_BALL
+        network.grades.add(grade=pb.GRADE_BALL, node="fc", output_error_max=0.5, output_error_l2=1)
+        network.endings.add(node="head", reason=pb.ENDING_REASON_UNBOUNDED, text="no bound is known for layer norm")
+        return frames
+
+    fake.damage = certify
+    code, out, _ = ellq("compress", checkpoint, "-o", tmp_path / "o.safetensors", "--rule", "n-of-m")
+    assert code == 0
+    assert "network    speaks of node 'fc', NOT the output; the smallest error is that of ball" in out
+    assert "no value of node 'fc' moves by more than 0.5" in out
+    assert "NOTHING is promised of the network's output" in out
+    assert "It ends before 'head': no bound is known for layer norm." in out
+
+
+def test_shrink_takes_dead_neurons_out(ellq, tmp_path):
+    weights = {"a.weight": np.ones((3, 2), np.float32), "b.weight": np.array([[1, 0, 2]], np.float16), "c": np.arange(2)}
+    save_file(weights, tmp_path / "a.safetensors")
+    chain(Input(2), Linear("a.weight"), Relu(), Linear("b.weight")).save(tmp_path / "net.json")
+    words = ("shrink", tmp_path / "a.safetensors", "-o", tmp_path / "b.safetensors", "--network", tmp_path / "net.json")
+    code, out, err = ellq(*words)
+    assert code == 0, err
+    assert "removed    1 neurons of node 'a'" in out
+    smaller = load_file(tmp_path / "b.safetensors")
+    assert {name: (array.shape, array.dtype.name) for name, array in smaller.items()} == {
+        "a.weight": ((2, 2), "float32"),
+        "b.weight": ((1, 2), "float16"),
+        "c": ((2,), "int64"),
+    }
+    assert Network.load(tmp_path / "b.network.json").nodes
+    assert ellq(*words)[0] == exits.LOCAL_FILE, "nothing is overwritten unasked"
+    assert ellq(*words, "--force", "--quiet") == (0, "", "")
+
+
 def test_every_rule_has_its_options():
     assert {name.replace("-", "_") for name in RULE_OPTIONS} == set(RULES)
+    fields_of = {"ratio": "pruned_ratio", "max-error": "max_error"}
     for name, options in RULE_OPTIONS.items():
         fields = set(RULES[name.replace("-", "_")].__dataclass_fields__) - {"scope", "kind"}
-        assert {"pruned_ratio" if option == "ratio" else option for option in options} == fields
+        assert {fields_of.get(option, option) for option in options} == fields
 
 
 @pytest.mark.parametrize(
@@ -104,6 +175,15 @@ def test_every_rule_has_its_options():
         ("lq-bound --epsilon 0.1", pb.Rule(scope=1, lq_bound=pb.LqBoundRule(epsilon=0.1, q=0.5, p=2))),
         ("fraction --ratio 0.3", pb.Rule(scope=1, fraction=pb.FractionRule(pruned_ratio=0.3))),
         ("n-of-m", pb.Rule(scope=1, n_of_m=pb.NOfMRule(n=2, m=4))),
+        (
+            "error-budget --max-error 0.5",
+            pb.Rule(scope=3, error_budget=pb.ErrorBudgetRule(max_error=0.5, grade=pb.GRADE_MEAN_SQUARE)),
+        ),
+        (
+            "error-budget --ratio 0.5 --grade box --measured",
+            pb.Rule(scope=3, error_budget=pb.ErrorBudgetRule(pruned_ratio=0.5, grade=pb.GRADE_BOX, measured=True)),
+        ),
+        ("lasso --epsilon 0.1", pb.Rule(scope=1, lasso=pb.LassoRule(epsilon=0.1))),
     ],
 )
 def test_defaults_are_those_that_help_tells(ellq, fake, checkpoint, rule, expected):
@@ -132,6 +212,14 @@ def test_defaults_are_those_that_help_tells(ellq, fake, checkpoint, rule, expect
         ("--server nowhere", "neither host:port"),
         ("--timeout 0", "--timeout"),
         ("--index-q 0", "0 is out of range"),
+        ("--rule error-budget", "--max-error: the rule error-budget needs it or --ratio, one of the two"),
+        ("--rule error-budget --max-error 1 --ratio 0.5", "one of the two"),
+        ("--rule error-budget --max-error 1 --grade ball", "'ball' is not one of mean-square, box"),
+        ("--rule lasso", "--epsilon: the rule lasso needs it"),
+        ("--measured", "--measured: says something about a rule"),
+        ("--max-error 1", "--max-error: says something about a rule"),
+        ("--box 0 1", "--box: says something about a network, but no --network is given"),
+        ("--l2-radius 3", "--l2-radius: says something about a network"),
     ],
 )
 def test_a_wrong_command_line_is_refused_by_the_word_and_nothing_is_sent(ellq, fake, checkpoint, words, message):
@@ -239,7 +327,7 @@ def test_the_report_goes_where_it_is_sent(ellq, checkpoint, tmp_path):
     assert ellq("analyze", checkpoint, "--quiet", "--json", tmp_path / "report.json") == (0, "", "")
     code, out, err = ellq("analyze", checkpoint, "--json", "-")
     assert code == 0
-    assert json.loads(out)["schema"] == json.loads((tmp_path / "report.json").read_text())["schema"] == "ellq.report/1"
+    assert json.loads(out)["schema"] == json.loads((tmp_path / "report.json").read_text())["schema"] == "ellq.report/2"
     assert "layer.weight" in err, "the table makes room on standard error"
 
 
@@ -349,7 +437,7 @@ def test_compress_and_verify_with_the_server_inside(tmp_path):
     assert "tensor '[a].weight'" in refuted.stderr
 
 
-@pytest.mark.parametrize("command", [[], ["analyze"], ["compress"], ["verify"], ["capabilities"]])
+@pytest.mark.parametrize("command", [[], ["analyze"], ["compress"], ["verify"], ["network"], ["shrink"], ["capabilities"]])
 def test_help_is_quick_and_light(command):
     code = (
         "import sys\n"

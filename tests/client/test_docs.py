@@ -15,7 +15,8 @@ from ellq_client.cli.choices import RULE_OPTIONS
 from ellq_client.cli.exits import EXPLAINED
 
 DOCS = Path(__file__).parents[2] / "docs"
-PYTHON = re.findall(r"```python\n(.*?)```", (DOCS / "sdk.md").read_text(), re.DOTALL)
+PAGES = (DOCS / "sdk.md").read_text() + (DOCS / "empirical.md").read_text()
+PYTHON = re.findall(r"```python\n(.*?)```", PAGES, re.DOTALL)
 COMMANDS = re.findall(r"^\$ ellq (.*)$", (DOCS / "cli.md").read_text(), re.MULTILINE)
 
 
@@ -35,7 +36,7 @@ def _place(tmp_path, monkeypatch):
 
 
 def test_the_pages_have_examples():
-    assert len(PYTHON) == 4
+    assert len(PYTHON) == 6
     assert len(COMMANDS) == 7
 
 
@@ -53,12 +54,22 @@ def test_commands_one_after_the_other(monkeypatch, capsys):
         assert caught.value.code == 0, capsys.readouterr().err
 
 
+def default(value):
+    """Return how the table writes the default of an option."""
+    if value is None:
+        return "required"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return value if isinstance(value, str) else f"{value:g}"
+
+
 def test_the_table_of_rules_tells_every_default():
     page = (DOCS / "cli.md").read_text()
     for rule, options in RULE_OPTIONS.items():
         (row,) = re.findall(rf"^\| `{rule}` \| (.*?) \|", page, re.MULTILINE)
         told = dict(re.findall(r"`--([\w-]+)` \((\S+)\)", row))
-        assert told == {name: "required" if value is None else f"{value:g}" for name, value in options.items()}
+        words = {"max-error": "either", "ratio": "or"} if rule == "error-budget" else {}
+        assert told == {name: words.get(name) or default(value) for name, value in options.items()}
 
 
 def test_the_table_of_exit_codes_is_that_of_help():

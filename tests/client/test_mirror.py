@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from ellq.v1 import compression_pb2 as pb
-from ellq_client import InvalidRequest, values
+from ellq_client import InvalidRequest, certificates, values
 from ellq_client.mirror import enum_name, enum_word, mirror, wire_name
 
 MIRRORED = {
@@ -18,7 +18,11 @@ MIRRORED = {
     "Bound": values.Bound,
     "Certificate": values.Certificate,
     "Payload": values.Payload,
-    "NetworkCertificate": values.NetworkCertificate,
+    "NetworkCertificate": certificates.NetworkCertificate,
+    "GradeCertificate": certificates.GradeCertificate,
+    "LayerEffect": certificates.LayerEffect,
+    "Ending": certificates.Ending,
+    "BudgetSpent": certificates.BudgetSpent,
     "Warning": values.ReportWarning,
     "Timings": values.Timings,
     "Summary": values.Summary,

@@ -8,7 +8,20 @@ from math import inf
 import jsonschema
 import pytest
 
-from ellq_client import Client, Override, PqIndex, ReportError, Tail, report, requests, results, rules, values, write_report
+from ellq_client import (
+    Client,
+    Override,
+    PqIndex,
+    ReportError,
+    Tail,
+    certificates,
+    report,
+    requests,
+    results,
+    rules,
+    values,
+    write_report,
+)
 from ellq_client.plain import from_plain, to_plain
 from ellq_client.report import Report, read_report, report_of, report_text
 from ellq_client.requests import Request
@@ -59,7 +72,9 @@ def test_an_analysis_is_reported_too(fake, checkpoint):
 @pytest.mark.parametrize("definition", sorted(SCHEMA["$defs"].keys() - {"Rule", "number"}))
 def test_the_schema_knows_exactly_the_fields_that_are_written(definition):
     kind = next(
-        getattr(place, definition) for place in (values, report, rules, results, requests) if hasattr(place, definition)
+        getattr(place, definition)
+        for place in (values, certificates, report, rules, results, requests)
+        if hasattr(place, definition)
     )
     written = {field.name.rstrip("_") for field in dataclasses.fields(kind)} | ({"kind"} if kind in RULES.values() else set())
     described = SCHEMA["$defs"][definition]
@@ -80,7 +95,7 @@ def test_a_rule_needs_its_kind():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda plain: plain.update(schema="ellq.report/2"), "'ellq.report/2'"),
+        (lambda plain: plain.update(schema="ellq.report/1"), "'ellq.report/1'"),
         (lambda plain: plain.pop("schema"), "but None"),
         (lambda plain: plain.pop("tensors"), "report: field 'tensors' is missing"),
         (lambda plain: plain.update(more=1), "report: unknown field 'more'"),

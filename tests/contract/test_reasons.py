@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from ellq.v1 import compression_pb2 as pb
-from ellq_server import planning, refusals, requests
+from ellq_server import planning, refusals, scoped_rules
 
 SERVER = Path(refusals.__file__).parent
 REASONS = {name.removeprefix("ERROR_REASON_") for name in pb.ErrorReason.keys()} - {"UNSPECIFIED"}  # noqa: SIM118
@@ -35,7 +35,7 @@ def test_the_tree_drawn_in_the_docstring_is_the_tree_of_the_classes() -> None:
 
 
 def test_every_reason_of_the_contract_is_raised_somewhere_and_none_besides() -> None:
-    raised = set(requests.PARAMETER_REASON.values()) | {kind.reason for kind in subclasses(refusals.EllqError)} - {""}
+    raised = set(scoped_rules.PARAMETER_REASON.values()) | {kind.reason for kind in subclasses(refusals.EllqError)} - {""}
     for path in SERVER.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.keyword) and node.arg == "reason" and isinstance(node.value, ast.Constant):

@@ -27,6 +27,10 @@ class Matrix:
     """(neurons, fan_in)."""
 
     @property
+    def values(self) -> Array:
+        return decode(self.bits, self.dtype)
+
+    @property
     def magnitudes(self) -> Array:
         return np.abs(decode(self.bits, self.dtype))
 

@@ -11,8 +11,8 @@ from .matrices import DTYPES, Matrix, assert_same, bell_curve, fixed_point, pool
 CALLERS = 8
 
 
-def everything(kernels: Kernels, matrix: Matrix) -> tuple[RowStatistics, Cut, Histogram, Cut, Tails, bytes]:
-    """Measure, choose both ways, count and cut."""
+def everything(kernels: Kernels, matrix: Matrix) -> tuple[RowStatistics, Cut, Histogram, Cut, Tails, Tails, Tails, bytes]:
+    """Measure, choose both ways, count, cut, and cut by keys."""
     weights = matrix.load(kernels)
     assert kernels.first_nonfinite(weights) is None
     statistics = kernels.measure(weights, (0.3, 0.5, 1.0, 2.0))
@@ -21,8 +21,12 @@ def everything(kernels: Kernels, matrix: Matrix) -> tuple[RowStatistics, Cut, Hi
     histogram = kernels.histogram(weights, level=0, prefix=0, units=pool_point(matrix.magnitudes, 2))
     neurons, fan_in = matrix.bits.shape
     largest = kernels.keep_largest(weights, np.full((neurons, 1), fan_in // 2), width=fan_in)
+    keys = kernels.weigh(weights, np.linspace(0.5, 1.0, neurons), np.linspace(1.0, 3.0, fan_in)[np.newaxis])
+    by_keys = kernels.keep_largest(keys, np.full((neurons, 1), 2 * fan_in // 3), width=fan_in)
+    removed = kernels.apply(weights, by_keys, keys=keys)
     tails = kernels.apply(weights, largest)
-    return statistics, within, histogram, largest, tails, bytes(kernels.payload(weights))
+    difference = kernels.difference(matrix.load(kernels), weights)
+    return statistics, within, histogram, largest, removed, tails, difference, bytes(kernels.payload(weights))
 
 
 def assert_all_same(found: tuple, expected: tuple) -> None:

@@ -91,11 +91,11 @@ def test_the_spectral_bound_is_never_below_the_norm(weights):
         assert 1 <= found.stable_rank_floor <= (np.linalg.norm(scaled) / norm) ** 2 * (1 + 2.0**-45)
 
 
-def test_the_spectral_bound_takes_the_least_of_its_two():
+def test_the_spectral_bound_takes_the_least_of_its_three():
     assert describe(np.eye(100)).spectral_norm_bound == pytest.approx(1, rel=2.0**-40)  # Frobenius would be 10
     assert describe(np.ones((1, 100)) * 0.5).spectral_norm_bound == pytest.approx(5, rel=2.0**-40)
-    ragged = np.array([[1.0, 1.0], [1.0, 0.0]])
-    assert describe(ragged).spectral_norm_bound == pytest.approx(math.sqrt(3), rel=2.0**-40)  # the other would be 2
+    ragged = np.array([[1.0, 1.0], [1.0, 0.0]])  # the golden ratio; the others would be sqrt 3 and 2
+    assert describe(ragged).spectral_norm_bound == pytest.approx((1 + math.sqrt(5)) / 2, rel=2.0**-40)
 
 
 @given(matrices, st.integers(-300, 300))

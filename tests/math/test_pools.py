@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ellq_math.dtypes import WEIGHT_DTYPES, decode
-from ellq_math.pool_units import pool_units, units_of
+from ellq_math.pool_units import pool_units, units_of, units_within, value_of
 from ellq_math.pools import (
     DIGITS,
     START,
     Contradiction,
     KeepCount,
     KeepWithin,
+    KeepWithinRoom,
     Threshold,
     bins_are_single,
     count_digits,
@@ -95,6 +96,47 @@ def test_a_budget_ends_where_a_plain_sort_of_whole_units_does(weights, share, p)
     assert sum(Fraction(w) ** p for w in everything.tolist()[:cut]) <= share * sum(
         Fraction(w) ** p for w in everything.tolist()
     )
+
+
+@given(mixed_weights(), st.fractions(0, 1), st.sampled_from([1, 2]))
+def test_a_room_ends_where_the_share_that_it_is_does(weights, share, p):
+    shards, mantissa_bits = weights
+    everything = np.concatenate(shards)
+    units = pool_units(len(everything), p=p)
+    total = count_digits(everything, units, level=0, prefix=0).lower_total
+    room = total * share.numerator // share.denominator
+    by_room = KeepWithinRoom(room=room, weights=len(everything), units=units)
+    by_share = KeepWithin(share=share, weights=len(everything), units=units)
+    assert find(shards, by_room, mantissa_bits) == find(shards, by_share, mantissa_bits)
+
+
+def test_a_room_is_filled_to_the_last_unit():
+    units = pool_units(3, p=1)
+    room = units_within(2.0, units)
+    cut = [3 - find([np.ones(3)], KeepWithinRoom(room=room + more, weights=3, units=units), 23)[0].kept for more in (-1, 0)]
+    assert cut == [1, 2]
+
+
+@given(st.floats(0, allow_infinity=False), st.integers(1, 2**48), st.sampled_from([1, 2]))
+def test_whole_units_within_a_value_are_the_most_that_fit(value, population, p):
+    units = pool_units(population, p=p)
+    whole = units_within(value, units)
+    each = Fraction(1, 2 ** (1021 * p + units.bits))
+    assert whole * each <= Fraction(value) < (whole + 1) * each
+    assert value_of(whole, units) <= value
+
+
+@given(st.integers(0, 2**2000), st.integers(1, 2**48), st.sampled_from([1, 2]))
+def test_the_value_of_whole_units_is_the_least_double_that_covers_them(whole, population, p):
+    units = pool_units(population, p=p)
+    exact = Fraction(whole, 2 ** (1021 * p + units.bits))
+    value = value_of(whole, units)
+    assert exact <= Fraction(value)
+    assert whole == 0 or Fraction(math.nextafter(value, 0)) < exact
+
+
+def test_whole_units_beyond_all_doubles_are_worth_infinity():
+    assert value_of(2**4000, pool_units(1, p=1)) == math.inf
 
 
 @given(mixed_weights(), st.integers(1, 2**48), st.sampled_from([1, 2]))

@@ -2,7 +2,20 @@ import math
 
 import pytest
 
-from ellq_math.rules import Fraction, IndexOrders, InvalidParameter, LqBound, NOfM, PqIndex, SparsityIndex, Tail, orders_for
+from ellq_math.network.findings import Grade
+from ellq_math.rules import (
+    ErrorBudget,
+    Fraction,
+    IndexOrders,
+    InvalidParameter,
+    Lasso,
+    LqBound,
+    NOfM,
+    PqIndex,
+    SparsityIndex,
+    Tail,
+    orders_for,
+)
 
 VALID = {
     SparsityIndex: {"q": 0.5, "eta": 0.0},
@@ -11,6 +24,8 @@ VALID = {
     LqBound: {"epsilon": 0.1, "q": 0.5, "p": 1},
     Fraction: {"pruned_ratio": 0.5},
     NOfM: {"n": 2, "m": 4},
+    ErrorBudget: {"max_error": 1.0, "pruned_ratio": None, "grade": Grade.BOX, "measured": False},
+    Lasso: {"epsilon": 0.1},
     IndexOrders: {"q": 0.5, "pq_p": 0.5, "pq_q": 1.0},
 }
 BELOW_ONE = math.nextafter(1, 0)
@@ -28,6 +43,9 @@ ALLOWED = [
     (LqBound, "q", [0.05, BELOW_ONE]),
     (Fraction, "pruned_ratio", [LEAST, BELOW_ONE]),
     (NOfM, "n", [1, 3]),
+    (ErrorBudget, "max_error", [LEAST, 1.7e308]),
+    (ErrorBudget, "grade", [Grade.BOX, Grade.MEAN_SQUARE]),
+    (Lasso, "epsilon", [LEAST, BELOW_ONE]),
     (NOfM, "m", [3, 1024]),
     (IndexOrders, "q", [0.05, BELOW_ONE]),
     (IndexOrders, "pq_p", [0.05, BELOW_ONE]),
@@ -48,6 +66,8 @@ REFUSED = [
     (LqBound, "p", [0, 3]),
     (Fraction, "pruned_ratio", [0.0, 1.0, math.nan]),
     (NOfM, "n", [0, 4, 5]),
+    (ErrorBudget, "max_error", [0.0, -1.0, math.nan, math.inf]),
+    (Lasso, "epsilon", [0.0, 1.0, math.nan]),
     (NOfM, "m", [1, 1025]),
     (IndexOrders, "q", [0.0, 1.0, math.nan]),
     (IndexOrders, "pq_p", [0.0, 2.0, math.nan]),
@@ -71,9 +91,32 @@ def test_what_lies_outside_is_refused_by_name(kind, parameter, values):
         assert all(part in str(refusal.value) for part in (parameter, refusal.value.allowed, repr(value)))
 
 
+@pytest.mark.parametrize("pruned_ratio", [0.0, 1.0, math.nan])
+def test_an_error_budget_of_a_share_has_the_range_of_a_share(pruned_ratio):
+    with pytest.raises(InvalidParameter, match=r"pruned_ratio must be in \(0, 1\)"):
+        ErrorBudget(max_error=None, pruned_ratio=pruned_ratio, grade=Grade.BOX, measured=False)
+
+
+@pytest.mark.parametrize(("max_error", "pruned_ratio"), [(None, None), (1.0, 0.5)])
+def test_an_error_budget_has_exactly_one_target(max_error, pruned_ratio):
+    with pytest.raises(InvalidParameter, match="exactly one of max_error and pruned_ratio") as refusal:
+        ErrorBudget(max_error=max_error, pruned_ratio=pruned_ratio, grade=Grade.BOX, measured=False)
+    assert refusal.value.parameter == "target"
+
+
+def test_no_error_budget_is_for_the_ball():
+    with pytest.raises(InvalidParameter, match="grade must be box or mean_square, got 'ball'"):
+        ErrorBudget(max_error=1.0, pruned_ratio=None, grade=Grade.BALL, measured=False)
+
+
 @pytest.mark.parametrize(
     ("kind", "orders"),
-    [(SparsityIndex, (0.5, 1.0)), (PqIndex, (0.5, 1.0)), (LqBound, (0.5, 1.0)), (Tail, ()), (Fraction, ()), (NOfM, ())],
+    [
+        (SparsityIndex, (0.5, 1.0)),
+        (PqIndex, (0.5, 1.0)),
+        (LqBound, (0.5, 1.0)),
+        *((kind, ()) for kind in (Tail, Fraction, NOfM, ErrorBudget, Lasso)),
+    ],
 )
 def test_orders_are_those_of_the_norms_in_the_rule(kind, orders):
     assert orders_for(kind(**VALID[kind])) == orders

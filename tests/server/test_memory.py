@@ -66,7 +66,7 @@ def reserved(text: bytes, options: pb.AnalyzeOptions) -> int:
     planning = plan_tensors(header.tensors, request.selection)
     orders = orders_of(request, [request.rule] if request.rule else [])
     bench = Workbench(make_kernels("cpu"), request, orders, Stopwatch(lambda stage, seconds: None))
-    return needed_bytes(request, header, planning, limits_of(Settings()), bench)
+    return needed_bytes(header, planning, limits_of(Settings()), bench).bytes
 
 
 def test_a_long_stream_takes_no_more_than_one_of_its_tensors(process: Process) -> None:

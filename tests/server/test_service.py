@@ -111,7 +111,8 @@ def test_what_can_never_fit_is_refused_for_ever(serve: Callable[..., Caller], se
 def test_capabilities_tell_the_limits_and_the_rules(serve: Callable[..., Caller]) -> None:
     told = serve(tensors=77, header_bytes=5000).stub.GetCapabilities(pb.GetCapabilitiesRequest(), timeout=10)
     assert (told.limits.tensors, told.limits.header_bytes) == (77, 5000)
-    assert list(told.rules) == ["sparsity_index", "pq_index", "tail", "lq_bound", "fraction", "n_of_m"]
+    known = ["sparsity_index", "pq_index", "tail", "lq_bound", "fraction", "n_of_m", "error_budget", "lasso"]
+    assert list(told.rules) == known
     assert list(told.dtypes) == ["F64", "F32", "F16", "BF16"]
     assert (told.device.kind, told.device.kernels) == ("cpu", "cpu")
 
@@ -134,10 +135,11 @@ def test_a_certificate_above_its_bound_is_never_sent(serve: Callable[..., Caller
     kernels = type(caller.server._house.kernels)
     honest = kernels.apply
 
-    def greedy(self: object, weights: object, chosen: object) -> object:
+    def greedy(self: object, weights: object, chosen: object, *, keys: object) -> object:
         import dataclasses
 
-        return honest(self, weights, dataclasses.replace(chosen, threshold=np.full_like(chosen.threshold, np.inf)))
+        infinite = dataclasses.replace(chosen, threshold=np.full_like(chosen.threshold, np.inf))
+        return honest(self, weights, infinite, keys=keys)
 
     monkeypatch.setattr(kernels, "apply", greedy)
     refusal = caller.refused(STREAM)

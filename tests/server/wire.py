@@ -75,15 +75,25 @@ class Caller:
         self.channel = grpc.insecure_channel(address)
         self.stub = pb_grpc.CompressionServiceStub(self.channel)
 
-    def compress(self, stream: bytes, rule: pb.Rule = HALF, *, chunk: int = 1 << 20, **options: object) -> Answer:
+    def compress(
+        self,
+        stream: bytes,
+        rule: pb.Rule = HALF,
+        *,
+        chunk: int = 1 << 20,
+        moments: Iterable[pb.Moments] = (),
+        **options: object,
+    ) -> Answer:
         frames = [pb.CompressRequest(options=pb.CompressOptions(rule=rule, **options))]
+        frames += [pb.CompressRequest(moments=one) for one in moments]
         return self.compress_frames(frames + [pb.CompressRequest(data=data) for data in cut(stream, chunk)])
 
     def compress_frames(self, frames: Iterable[pb.CompressRequest], **call: object) -> Answer:
         return gather(self.stub.Compress(iter(frames), timeout=120, **call))
 
-    def analyze(self, stream: bytes, *, chunk: int = 1 << 20, **options: object) -> Answer:
+    def analyze(self, stream: bytes, *, chunk: int = 1 << 20, moments: Iterable[pb.Moments] = (), **options: object) -> Answer:
         frames = [pb.AnalyzeRequest(options=pb.AnalyzeOptions(**options))]
+        frames += [pb.AnalyzeRequest(moments=one) for one in moments]
         frames += [pb.AnalyzeRequest(data=data) for data in cut(stream, chunk)]
         return gather(self.stub.Analyze(iter(frames), timeout=120))
 

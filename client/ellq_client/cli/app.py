@@ -6,7 +6,18 @@ from typing import Annotated, Any
 import typer
 
 from ellq_client.cli.exits import EXPLAINED, Commands
-from ellq_client.cli.options import Json, Quiet, Server, Timeout, requests_options
+from ellq_client.cli.options import (
+    BoxBounds,
+    Json,
+    Margins,
+    MomentsFile,
+    NetworkFile,
+    Quiet,
+    Radius,
+    Server,
+    Timeout,
+    requests_options,
+)
 
 app = typer.Typer(
     name="ellq",
@@ -90,15 +101,56 @@ def verify(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="REPORT", help="The report of --json: check every claim in it, too.")
     ] = None,
+    network: NetworkFile = None,
+    moments: MomentsFile = None,
+    box: BoxBounds = None,
+    l2_radius: Radius = None,
+    margins: Margins = None,
     quiet: Quiet = False,
 ) -> None:
     """Check a compressed file, with no server.
 
-    Holds it against its original and, with --report, every claim of a report against both.
+    Holds it against its original and, with --report, every claim of a report against both. What was given for the
+    compression as --network, --moments, --box, --l2-radius and --margins is needed again to check what rests on it.
     """
     from ellq_client.cli import calls
 
-    calls.verify(original, compressed, report, quiet=quiet)
+    words = {"network": network, "moments": moments, "box": box, "l2_radius": l2_radius, "margins": margins}
+    calls.verify(original, compressed, report, words, quiet=quiet)
+
+
+@app.command(epilog=EXPLAINED)
+def network(
+    path: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="An ONNX model.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="The JSON file to write.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT when it exists.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Derive a network from ONNX, for --network.
+
+    What it cannot express becomes a step without a bound, and is named.
+    """
+    from ellq_client.cli import networks
+
+    networks.write_network_of_onnx(path, output, force=force, quiet=quiet)
+
+
+@app.command(epilog=EXPLAINED)
+def shrink(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A .safetensors file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="The smaller .safetensors file to write.")],
+    network: Annotated[Path, typer.Option("--network", metavar="FILE", help="How its tensors make up a network (JSON).")],
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT and its network when they exist.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Take dead neurons out for good.
+
+    Rows that nothing uses go, with the weights that read them. OUT has smaller tensors and computes the same; the network of
+    OUT is written beside it, as OUT with the ending .network.json.
+    """
+    from ellq_client.cli import networks
+
+    networks.shrink(path, output, network, force=force, quiet=quiet)
 
 
 @app.command(epilog=EXPLAINED)

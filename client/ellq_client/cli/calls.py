@@ -10,6 +10,7 @@ import typer
 
 from ellq_client.channels import server_address
 from ellq_client.cli import choices
+from ellq_client.cli.networks import moments_of, network_of
 from ellq_client.cli.places import check_new, check_report
 from ellq_client.cli.progress import follow
 from ellq_client.cli.tables import Screen
@@ -19,7 +20,9 @@ from ellq_client.report import report_text, write_report
 from ellq_client.requests import Request
 from ellq_client.results import Analysis, Compression
 
-_RULE_NUMBERS = ("q", "p", "eta", "gamma", "beta", "epsilon", "ratio", "n", "m")
+_RULE_OPTIONS = (
+    "q", "p", "eta", "gamma", "beta", "epsilon", "ratio", "n", "m", "max_error", "grade", "measured",
+)  # fmt: skip
 _STANDARD_OUTPUT = "-"
 
 
@@ -70,11 +73,12 @@ def compress(path: Path, output: Path, words: Mapping[str, Any], manner: Manner)
         _show(run, path, manner)
 
 
-def verify(original: Path, compressed: Path, report: Path | None, *, quiet: bool) -> None:
+def verify(original: Path, compressed: Path, report: Path | None, words: Mapping[str, Any], *, quiet: bool) -> None:
     """Check a compressed file and say what was checked."""
     from ellq_client.verifying import verify as check
 
-    verification = check(original, compressed, report)
+    network, moments = network_of(words), moments_of(words["moments"])
+    verification = check(original, compressed, report, network=network, moments=moments)
     if not quiet:
         typer.echo(verification.told())
 
@@ -95,7 +99,7 @@ def _facts(name: str, value: Any) -> list[str]:
 
 def _options(words: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keywords of the client. Errors: BadParameter naming the option that is wrong."""
-    given = {name: words[name] for name in _RULE_NUMBERS}
+    given = {name.replace("_", "-"): words[name] for name in _RULE_OPTIONS}
     options: dict[str, Any] = {
         "rule": _rule(words, given),
         "include": words["include"] or (),
@@ -106,16 +110,18 @@ def _options(words: Mapping[str, Any]) -> dict[str, Any]:
         "neurons": words["neurons"],
         "q": words["index_q"],
         "pq": words["index_pq"],
+        "magnitudes_only": words["magnitudes_only"],
+        "remove_dead_neurons": words["remove_dead_neurons"],
     }
     Request(**options).analyze_options()  # what cannot be asked is told before a server is started
-    return options
+    return {**options, "network": network_of(words), "moments": moments_of(words["moments"])}
 
 
-def _rule(words: Mapping[str, Any], given: Mapping[str, float | None]) -> Any:
+def _rule(words: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
     if words["rule"] is not None:
         return choices.rule_of(words["rule"], given, scope=words["scope"])
     for option, value in {**given, "scope": words["scope"]}.items():
-        if value is not None:
+        if value is not None and value is not False:
             raise typer.BadParameter("says something about a rule, but no --rule is given", param_hint=f"--{option}")
     return None
 

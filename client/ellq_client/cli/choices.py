@@ -10,21 +10,32 @@ REQUIRED = None
 SCOPES = ("neuron", "layer", "global")
 NONFINITE = ("refuse", "pass-through")
 
-RULE_OPTIONS: dict[str, dict[str, float | int | None]] = {
+GRADES = ("mean-square", "box")
+
+RULE_OPTIONS: dict[str, dict[str, float | int | str | bool | None]] = {
     "sparsity-index": {"q": 0.5, "eta": 0.0},
     "pq-index": {"p": 0.5, "q": 1.0, "eta": 0.0, "gamma": 1.0, "beta": 0.9},
     "tail": {"epsilon": REQUIRED, "p": 2},
     "lq-bound": {"epsilon": REQUIRED, "q": 0.5, "p": 2},
     "fraction": {"ratio": REQUIRED},
     "n-of-m": {"n": 2, "m": 4},
+    "error-budget": {"max-error": None, "ratio": None, "grade": "mean-square", "measured": False},
+    "lasso": {"epsilon": REQUIRED},
 }
 """The options of each rule and their defaults on the command line."""
 
-_FIELDS = {"ratio": "pruned_ratio"}
+OPTIONAL = {("error-budget", "max-error"), ("error-budget", "ratio")}
+"""Options without a default that are not required: of these two exactly one is."""
+
+_SCOPES = {"error-budget": "global"}
+"""Scopes of the rules that count something else than neurons by default."""
+
+_FIELDS = {"ratio": "pruned_ratio", "max-error": "max_error"}
+_WORDS = {"grade": GRADES}
 _WHOLE_NUMBERS = {("tail", "p"), ("lq-bound", "p"), ("n-of-m", "n"), ("n-of-m", "m")}
 
 
-def rule_of(name: str, given: Mapping[str, float | None], *, scope: str | None) -> Any:
+def rule_of(name: str, given: Mapping[str, Any], *, scope: str | None) -> Any:
     """Return the rule with the options that were given. Errors: BadParameter naming the option that is wrong."""
     from ellq_client.rules import RULES
 
@@ -32,17 +43,19 @@ def rule_of(name: str, given: Mapping[str, float | None], *, scope: str | None) 
     if scope is not None:
         one_of(SCOPES, scope, option="--scope")
     options = RULE_OPTIONS[name]
-    numbers = {option: value for option, value in given.items() if value is not None}
-    for option in numbers:
+    given_options = {option: value for option, value in given.items() if value is not None and value is not False}
+    for option in given_options:
         if option not in options:
             has = ", ".join(f"--{known}" for known in options)
             raise typer.BadParameter(f"the rule {name} has no such option; it has {has}", param_hint=f"--{option}")
     for option, default in options.items():
-        if option not in numbers and default is REQUIRED:
+        if option not in given_options and default is REQUIRED and (name, option) not in OPTIONAL:
             raise typer.BadParameter(f"the rule {name} needs it", param_hint=f"--{option}")
-    values = {**options, **numbers}
-    fields: dict[str, Any] = {_FIELDS.get(option, option): _number(name, option, value) for option, value in values.items()}
-    return RULES[name.replace("-", "_")](**fields, scope=scope or "neuron")
+    if name == "error-budget" and ("max-error" in given_options) == ("ratio" in given_options):
+        raise typer.BadParameter("the rule error-budget needs it or --ratio, one of the two", param_hint="--max-error")
+    values = {**options, **given_options}
+    fields: dict[str, Any] = {_FIELDS.get(option, option): _value(name, option, value) for option, value in values.items()}
+    return RULES[name.replace("-", "_")](**fields, scope=scope or _SCOPES.get(name, "neuron"))
 
 
 def one_of(known: Sequence[str], word: str, *, option: str) -> str:
@@ -70,7 +83,7 @@ def override_of(text: str) -> Any:
             options = dict(_assignment(item) for item in details.split(",") if item)
             scope = options.pop("scope", None)
             return Override(
-                glob, rule=rule_of(word, {name: _float(name, value) for name, value in options.items()}, scope=scope)
+                glob, rule=rule_of(word, {name: _read(name, value) for name, value in options.items()}, scope=scope)
             )
     except ValueError as error:
         raise typer.BadParameter(f"{text!r}: {error}", param_hint="--override") from error
@@ -95,15 +108,20 @@ def _axis(text: str) -> int:
     return int(text)
 
 
-def _float(name: str, text: str) -> float:
+def _read(name: str, text: str) -> float | str:
+    if name in _WORDS:
+        return text
     try:
         return float(text)
     except ValueError:
         raise ValueError(f"{name} is {text!r}, which is no number") from None
 
 
-def _number(rule: str, option: str, value: float | None) -> float | int:
-    assert value is not None
+def _value(rule: str, option: str, value: Any) -> float | int | str | bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    if option in _WORDS:
+        return one_of(_WORDS[option], value, option=f"--{option}").replace("-", "_")
     value = float(value)
     if (rule, option) not in _WHOLE_NUMBERS:
         return value

@@ -32,6 +32,7 @@ EXPLAINED = """Exit codes:
 CODES: dict[type[errors.EllqError], int] = {
     errors.InvalidRequest: USAGE,
     errors.ServerExtraMissing: USAGE,
+    errors.ExtraMissing: USAGE,
     errors.Busy: NO_SERVER,
     errors.Unavailable: NO_SERVER,
     errors.AccessDenied: NO_SERVER,

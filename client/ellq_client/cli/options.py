@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -42,7 +43,9 @@ RuleName = Annotated[
         "--rule",
         metavar="RULE",
         help="sparsity-index, pq-index (necessary counts that adapt, NO guarantee); tail, lq-bound (the cut costs at most "
-        "epsilon of the norm, guaranteed); fraction, n-of-m (fixed shares, NO guarantee).",
+        "epsilon of the norm, guaranteed); fraction, n-of-m (fixed shares, NO guarantee); error-budget (no output of the "
+        "network moves by more than --max-error, guaranteed; needs --network, and --box or --moments); lasso (refits what it "
+        "keeps; each neuron loses at most epsilon on the --moments, guaranteed).",
     ),
 ]
 Scope = Annotated[
@@ -53,10 +56,55 @@ P = Annotated[float | None, typer.Option("--p", help="pq-index: in [0.05, 2), 0.
 Eta = Annotated[float | None, typer.Option("--eta", help="sparsity-index, pq-index: slack, at least 0, 0.")]
 Gamma = Annotated[float | None, typer.Option("--gamma", help="pq-index: scale of the pruned share, above 0, 1.")]
 Beta = Annotated[float | None, typer.Option("--beta", help="pq-index: largest pruned share, in (0, 1], 0.9.")]
-Epsilon = Annotated[float | None, typer.Option("--epsilon", help="tail, lq-bound: share of the norm, in (0, 1). Required.")]
-Ratio = Annotated[float | None, typer.Option("--ratio", help="fraction: share to prune, in (0, 1). Required.")]
+Epsilon = Annotated[
+    float | None,
+    typer.Option(
+        "--epsilon", help="tail, lq-bound: share of the norm; lasso: of the neuron's root mean square; in (0, 1). Required."
+    ),
+]
+Ratio = Annotated[
+    float | None,
+    typer.Option("--ratio", help="fraction: share to prune, in (0, 1). Required. error-budget: the same, at the least cost."),
+]
 N = Annotated[float | None, typer.Option("--n", help="n-of-m: weights kept of every m, 2.")]
 M = Annotated[float | None, typer.Option("--m", help="n-of-m: length of a group, 4.")]
+
+MaxError = Annotated[
+    float | None, typer.Option("--max-error", help="error-budget: largest error of any output, above 0. It or --ratio.")
+]
+Grade = Annotated[
+    str | None, typer.Option(help="error-budget: mean-square (over the --moments, the default) or box (every input in --box).")
+]
+Measured = Annotated[
+    bool, typer.Option("--measured", help="error-budget: spend by measured certificates: cuts more for the same guarantee.")
+]
+
+NetworkFile = Annotated[
+    Path | None,
+    typer.Option("--network", metavar="FILE", help="How the tensors make up a network (JSON): certifies the whole network."),
+]
+MomentsFile = Annotated[
+    Path | None,
+    typer.Option("--moments", metavar="FILE", help="A saved calibration. Weights are then weighed by how large inputs are."),
+]
+BoxBounds = Annotated[
+    tuple[float, float] | None, typer.Option("--box", metavar="LOW HIGH", help="Every input value lies between these.")
+]
+Radius = Annotated[float | None, typer.Option("--l2-radius", help="The l_2 norm of every input is at most this.")]
+Margins = Annotated[
+    Path | None,
+    typer.Option(
+        "--margins",
+        metavar="FILE",
+        help="How far the largest output lies above the second, sample by sample (.npy or text): certifies kept classes.",
+    ),
+]
+MagnitudesOnly = Annotated[
+    bool, typer.Option("--magnitudes-only", help="Use --moments for certificates alone, not for indices and choice.")
+]
+RemoveDead = Annotated[
+    bool, typer.Option("--remove-dead-neurons", help="Cut the rows of neurons that nothing uses any more. Needs --network.")
+]
 
 IndexQ = Annotated[float | None, typer.Option("--index-q", help="Order of the SI_q to report. Default: the rule's, else 0.5.")]
 IndexPq = Annotated[
@@ -108,6 +156,16 @@ def request_options(
     nonfinite: Nonfinite = "refuse",
     ignore_zeros: IgnoreZeros = False,
     neurons: Neurons = False,
+    max_error: MaxError = None,
+    grade: Grade = None,
+    measured: Measured = False,
+    network: NetworkFile = None,
+    moments: MomentsFile = None,
+    box: BoxBounds = None,
+    l2_radius: Radius = None,
+    margins: Margins = None,
+    magnitudes_only: MagnitudesOnly = False,
+    remove_dead_neurons: RemoveDead = False,
 ) -> dict[str, Any]:
     """Return everything that decides the answer, by name."""
     return locals()

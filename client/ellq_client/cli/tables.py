@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ellq_client.certificates import NetworkCertificate
 from ellq_client.cli.wording import harmless, shortened
 from ellq_client.results import Analysis, Compression
-from ellq_client.rules import Fraction, LqBound, NOfM, PqIndex, Rule, SparsityIndex, Tail
+from ellq_client.rules import ErrorBudget, Fraction, Lasso, LqBound, NOfM, PqIndex, Rule, SparsityIndex, Tail
 from ellq_client.values import Summary, TensorReport
 
 _MOST_ROWS = 500
@@ -37,7 +38,11 @@ _PROMISES: dict[type[Rule], str] = {
     LqBound: "Guaranteed before looking: what was cut is at most epsilon of the norm of each {scope}.",
     Fraction: "A fixed share: the rule promises nothing about the error.",
     NOfM: "A fixed pattern: the rule promises nothing about the error.",
+    ErrorBudget: "Guaranteed: no output moves by more than the budget, by grade {grade}.",
+    Lasso: "Guaranteed under the moments: no neuron's sum loses more than epsilon of its root mean square.",
 }
+_SHARE_AT_LEAST_COST = "A fixed share at the least cost: the rule promises no error beforehand."
+_WEIGHED = "Of tensors with moments all of this is about |w| s: s is the root of the second moment of the input."
 
 
 class Screen:
@@ -109,8 +114,15 @@ def _totals(result: Analysis) -> list[str]:
         lines.append(f"together   SI {indices.sparsity_index:.4g}, PQI {indices.pq_index:.4f}")
     if result.rule is not None:
         lines += _cost(summary, numbers=sum(prod(tensor.shape) for tensor in result.tensors))
-        lines.append(f"           {_PROMISES[type(result.rule)].format(scope=_population(result.rule))}")
-        lines.append("           No statement about the whole network: the request does not tell how its layers are connected.")
+        lines.append(f"           {_promise(result.rule)}")
+        if result.request.moments_sha256 is not None and not result.request.magnitudes_only:
+            lines.append(f"           {_WEIGHED}")
+        lines += _network(result.network)
+    dead = sum(tensor.allocation.dead_neurons or 0 for tensor in result.tensors if tensor.allocation is not None)
+    if dead:
+        lines.append(
+            f"dead       {_count(dead)} neurons that nothing uses any more were cut; `ellq shrink` takes them out for good"
+        )
     if isinstance(result, Compression) and result.output is not None:
         size = result.header_bytes + result.payload_bytes
         lines.append(f"written    {result.output}, {_count(size)} bytes as before: cut weights are stored as zeros")
@@ -125,8 +137,24 @@ def _cost(summary: Summary, *, numbers: int) -> list[str]:
         f"zeros      {_count(summary.zeros_before)} before, {_count(summary.zeros_after)} after "
         f"({summary.zeros_after / summary.weights:.2%} of the measured weights)",
         f"           that is {summary.zeros_after / numbers:.2%} of all {_count(numbers)} numbers in the file",
-        f"error      at most {_bound(summary.frobenius_ratio or 0.0)} of the Frobenius norm was cut, measured and rounded up",
+        f"error      the weights moved by at most {_bound(summary.frobenius_ratio or 0.0)} of their Frobenius norm, "
+        "measured and rounded up",
     ]
+
+
+def _promise(rule: Rule) -> str:
+    if isinstance(rule, ErrorBudget):
+        return _PROMISES[ErrorBudget].format(grade=rule.grade) if rule.pruned_ratio is None else _SHARE_AT_LEAST_COST
+    return _PROMISES[type(rule)].format(scope=_population(rule))
+
+
+def _network(certificate: NetworkCertificate | None) -> list[str]:
+    """Return what is promised of the whole network, a sentence a line."""
+    if certificate is None or not certificate.grades:
+        return [] if certificate is None else [f"           {sentence}" for sentence in certificate.told()]
+    whose = "the output" if certificate.reaches_output else "NOT the output"
+    speaks = f"network    speaks of node {certificate.node!r}, {whose}; the smallest error is that of {certificate.tightest}"
+    return [speaks, *(f"           {sentence}" for sentence in certificate.told())]
 
 
 def _population(rule: Rule) -> str:

@@ -9,10 +9,10 @@ import numpy as np
 from ellq_client.checkpoint import Checkpoint
 from ellq_client.verifying.matrices import Matrix
 from ellq_math import measuring
-from ellq_math.allocation import allocate, fixed_points, pool_target, tail_budgets
+from ellq_math.allocation import allocate, fixed_points, tail_budgets
 from ellq_math.measuring import Mask
-from ellq_math.pools import Descent, Threshold, count_digits, merge, search
-from ellq_math.rules import Rule, Tail
+from ellq_math.pools import Descent, Target, Threshold, count_digits, merge, search
+from ellq_math.rules import CountRule, Tail
 from ellq_math.sums import Array
 from ellq_math.values import Histogram, RowStatistics
 
@@ -20,7 +20,7 @@ Chooser: TypeAlias = Callable[[Array], Mask]
 """Takes the magnitudes of block after block and returns what must be cut, as a mask of the same shape."""
 
 
-def choose_by_neuron(rule: Rule, matrix: Matrix, stats: RowStatistics, *, ignore_zeros: bool) -> Chooser:
+def choose_by_neuron(rule: CountRule | Tail, matrix: Matrix, stats: RowStatistics, *, ignore_zeros: bool) -> Chooser:
     """Return the choice of a rule of neuron scope; `stats` are of all neurons."""
     first = 0
 
@@ -61,11 +61,8 @@ def choose_at(threshold: Threshold) -> Chooser:
     return choose
 
 
-def find_threshold(
-    rule: Rule, matrices: Sequence[Matrix], stats: RowStatistics, original: Checkpoint, *, ignore_zeros: bool
-) -> Threshold:
-    """Return the threshold over all these tensors as one row; `stats` are of that row."""
-    target = pool_target(rule, stats, ignore_zeros=ignore_zeros)
+def find_threshold(target: Target, matrices: Sequence[Matrix], original: Checkpoint) -> Threshold:
+    """Return the threshold over all these tensors as one row."""
 
     def count(descent: Descent) -> Histogram:
         blocks = (block for matrix in matrices for block in matrix.magnitudes(original))

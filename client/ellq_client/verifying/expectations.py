@@ -13,6 +13,7 @@ from ellq_client.rules import LqBound, PqIndex, Rule, SparsityIndex, parameters
 from ellq_client.values import IndexOrders
 from ellq_math import rules as math_rules
 from ellq_math.dtypes import WEIGHT_DTYPES
+from ellq_math.network.findings import Grade
 
 TABLE_NAMES = ("*embed*", "*wte.*", "*wpe.*", "*lm_head*")
 """Names that are left alone unless they are included."""
@@ -29,14 +30,17 @@ class Expectation:
     """The rule of an override; None: the request's."""
 
 
-def expect_tensor(tensor: StoredTensor, request: Request) -> Expectation:
-    """Return what the request must do to a tensor. Errors: ReportError for axes that no server takes."""
+def expect_tensor(tensor: StoredTensor, request: Request, axis: tuple[int, ...] = (0,)) -> Expectation:
+    """Return what the request must do to a tensor; `axis` numbers its neurons where no override says so.
+
+    Errors: ReportError for axes that no server takes.
+    """
     overrides = [override for override in request.overrides if matches(override.glob, tensor.name)]
     reason = _reason(tensor, request, overrides)
     if reason is not None:
         return Expectation(reason)
     treatment = _treatment(overrides)
-    axis = next((override.neuron_axis for override in reversed(overrides) if override.neuron_axis), (0,))
+    axis = next((override.neuron_axis for override in reversed(overrides) if override.neuron_axis), axis)
     if not _fits(axis, dimensions=len(tensor.shape)):
         raise ReportError(f"report.request: neuron_axis {list(axis)} does not fit tensor {tensor.name!r}")
     return Expectation(None, axis, None if treatment is None else treatment.rule)
@@ -65,10 +69,15 @@ def math_rule(rule: Rule) -> math_rules.Rule:
         "lq_bound": math_rules.LqBound,
         "fraction": math_rules.Fraction,
         "n_of_m": math_rules.NOfM,
+        "error_budget": math_rules.ErrorBudget,
+        "lasso": math_rules.Lasso,
     }
+    given = parameters(rule)
     try:
-        return kinds[rule.kind](**parameters(rule))  # pyright: ignore[reportArgumentType]
-    except math_rules.InvalidParameter as error:
+        if "grade" in given:
+            given["grade"] = Grade(given["grade"])
+        return kinds[rule.kind](**given)
+    except ValueError as error:
         raise ReportError(f"report.request: a rule that no server takes: {error}") from error
 
 

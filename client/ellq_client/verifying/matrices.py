@@ -35,6 +35,11 @@ class Matrix:
         return prod(self.tensor.shape) // self.neurons
 
     @property
+    def weights(self) -> int:
+        """Number of weights."""
+        return prod(self.tensor.shape)
+
+    @property
     def scale(self) -> bool:
         """Whether power sums of this dtype are scaled (see RowStatistics)."""
         return self.tensor.dtype == "F64"

@@ -2,20 +2,20 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from ellq_client.checkpoint import Checkpoint
 from ellq_client.errors import ClaimRefuted
-from ellq_client.values import IndexOrders, Indices, NeuronReports, Spread, TensorReport
+from ellq_client.values import IndexOrders, Indices, Measurement, NeuronReports, Spread, TensorReport, Weighed
 from ellq_client.verifying.choices import Chooser
 from ellq_client.verifying.claims import Claims
-from ellq_client.verifying.matrices import Matrix, join_tails
-from ellq_math import indices, measuring
+from ellq_client.verifying.cuts import Findings, compare_cut, measure_change
+from ellq_client.verifying.matrices import Matrix
+from ellq_math import indices
 from ellq_math.allocation import GUARD, allocate
 from ellq_math.bounds import tail_bound
 from ellq_math.certificates import SquaredNorm, certify_layer, certify_neurons, cut_norm, whole_norm
+from ellq_math.network.dead_neurons import Flags
 from ellq_math.pooling import fold
-from ellq_math.rules import NOfM, Rule, Tail
+from ellq_math.rules import ErrorBudget, Lasso, NOfM, Rule, Tail
 from ellq_math.sums import UNIT_ROUNDOFF, Array, sum_roundings
 from ellq_math.values import Counts, RowStatistics, Tails
 
@@ -26,7 +26,15 @@ class Ruled:
 
     rule: Rule
     scope: str
-    choose: Chooser
+    choose: Chooser | None
+    """None where the choice cannot be made again: by LASSO, or without the moments or the network it went by."""
+    by: Matrix | None = None
+    """What the choice goes by, where that is not what other rules go by: costs."""
+    removes_dead: bool = False
+    dead: Flags | None = None
+    """(neurons,): rows that are cut whole. None: nothing of the kind."""
+    dead_known: bool = False
+    """Whether `dead` was found in the network; else it is all rows without a weight."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,9 @@ class TensorCheck:
     report: TensorReport
     matrix: Matrix
     neurons: RowStatistics
+    by: Matrix
+    """What selection works on: the matrix itself, or its weights times the size of their inputs."""
+    by_neurons: RowStatistics
     orders: IndexOrders
     ignore_zeros: bool
 
@@ -70,66 +81,71 @@ class TensorCheck:
         found = float(indices.hoyer(layer, ignore_zeros=self.ignore_zeros)[0])
         claims.close("measurement.hoyer", claimed.hoyer, found, absolute=8 * rounding)
         check_indices(claims, "measurement.layer", claimed.layer, layer, self.orders, ignore_zeros=self.ignore_zeros)
-        sparsity, pq = self._neuron_indices()
-        si_error, pq_error = index_errors(self.orders)
-        mean_error = len(sparsity) * UNIT_ROUNDOFF
-        spreads = claimed.neuron_sparsity_index, claimed.neuron_pq_index
-        self._check_spread("measurement.neuron_sparsity_index", spreads[0], sparsity, relative=si_error + mean_error)
-        self._check_spread("measurement.neuron_pq_index", spreads[1], pq, absolute=pq_error + mean_error)
+        self._check_spreads("measurement", claimed, self.neurons)
         return layer
+
+    def check_weighed(self) -> None:
+        """Check the indices of what selection worked on, where that is not the weights. Errors: ClaimRefuted."""
+        claims, claimed = self.claims, self.report.weighed
+        if claimed is None:
+            return
+        layer = fold(self.by_neurons)
+        check_indices(claims, "weighed.layer", claimed.layer, layer, self.orders, ignore_zeros=self.ignore_zeros)
+        self._check_spreads("weighed", claimed, self.by_neurons)
 
     def check_cut(self, original: Checkpoint, compressed: Checkpoint, ruled: Ruled) -> CutTensor:
         """Check that the compressed tensor is exactly the rule's choice, and what that costs. Errors: ClaimRefuted."""
-        kept, tails = self._compare(original, compressed, ruled.choose)
-        self._check_allocation(ruled, kept, tails)
-        self._check_certificate(tails)
-        self._check_bound(ruled, kept)
-        self._check_neurons(kept, tails)
+        if ruled.choose is None:
+            found = measure_change(self.matrix, original, compressed)
+        else:
+            found = compare_cut(self.matrix, ruled.by or self.by, original, compressed, ruled.choose, ruled.dead)
+        self._check_allocation(ruled, found)
+        self._check_certificate(found.tails)
+        self._check_bound(ruled, found.kept)
+        self._check_neurons(found)
+        kept = self.report.allocation.kept if found.kept is None and self.report.allocation else 0
         return CutTensor(
-            kept=int(kept.sum()),
-            zeros=int(tails.zeros.sum()),
-            cut_norm=cut_norm(tails, fan_in=self.matrix.fan_in),
+            kept=kept if found.kept is None else int(found.kept.sum()),
+            zeros=int(found.tails.zeros.sum()),
+            cut_norm=cut_norm(found.tails, fan_in=self.matrix.fan_in),
             whole_norm=whole_norm(self.neurons),
         )
 
-    def _compare(self, original: Checkpoint, compressed: Checkpoint, choose: Chooser) -> tuple[Counts, Tails]:
-        """Hold every weight against the choice: cut ones are +0.0, all others have the bits of the original."""
-        kept: list[Counts] = []
-        tails: list[Tails] = []
-        first = 0
-        for before, after in zip(self.matrix.blocks(original), self.matrix.blocks(compressed), strict=True):
-            magnitudes = self.matrix.decode(before)
-            cut = choose(magnitudes)
-            wrong = after != np.where(cut, before.dtype.type(0), before)
-            if wrong.any():
-                row, column = (int(place) for place in np.argwhere(wrong)[0])
-                self._refute_weight(first + row, column, cut=bool(cut[row, column]))
-            kept.append((~cut).sum(axis=1))
-            tails.append(measuring.tails(magnitudes, cut, scale=self.matrix.scale))
-            first += len(before)
-        return np.concatenate(kept), join_tails(tails)
-
-    def _refute_weight(self, neuron: int, place: int, *, cut: bool) -> None:
-        claimed = "cut by the rule" if cut else "kept by the rule, bit by bit"
-        found = "another value than +0.0" if cut else "other bits than in the original"
-        at = self.matrix.stored_index(neuron, place)
-        raise ClaimRefuted(f"weight {at}", claimed=claimed, found=found, tensor=self.report.name)
-
-    def _check_allocation(self, ruled: Ruled, kept: Counts, tails: Tails) -> None:
+    def _check_allocation(self, ruled: Ruled, found: Findings) -> None:
         claims, claimed = self.claims, self.report.allocation
         if claimed is None:
             raise ClaimRefuted("allocation", claimed="absent", found="a rule applies", tensor=self.report.name)
-        claims.equal("allocation.kept", claimed.kept, int(kept.sum()))
-        claims.equal("allocation.zeros", claimed.zeros, int(tails.zeros.sum()))
+        zeros = int(found.tails.zeros.sum())
+        claims.equal("allocation.zeros", claimed.zeros, zeros)
+        self._check_dead(ruled, found)
+        if isinstance(ruled.rule, Lasso):
+            claims.equal("allocation.kept", claimed.kept, self.matrix.weights - zeros + (claimed.dead_weights or 0))
+        if found.kept is None and not isinstance(ruled.rule, Lasso):
+            return
+        if found.kept is not None:
+            claims.equal("allocation.kept", claimed.kept, int(found.kept.sum()))
         own = ruled.scope != "global"
-        within = int(kept.sum()) if own and isinstance(ruled.rule, Tail) else None
+        within = int(found.kept.sum()) if own and isinstance(ruled.rule, Tail) and found.kept is not None else None
         claims.equal("allocation.kept_within", claimed.kept_within, within)
         floor = None
-        if own and not isinstance(ruled.rule, Tail):
-            population = self.neurons if ruled.scope == "neuron" else fold(self.neurons)
+        if own and not isinstance(ruled.rule, Tail | Lasso | ErrorBudget):
+            population = self.by_neurons if ruled.scope == "neuron" else fold(self.by_neurons)
             floors = allocate(ruled.rule, population, ignore_zeros=self.ignore_zeros).kept_floor
             floor = None if floors is None else int(floors.sum())
         claims.equal("allocation.kept_floor", claimed.kept_floor, floor)
+
+    def _check_dead(self, ruled: Ruled, found: Findings) -> None:
+        """Check how many neurons were removed; which ones they are was compared weight by weight."""
+        claims, claimed = self.claims, self.report.allocation
+        assert claimed is not None
+        asked = ruled.removes_dead
+        claims.equal("allocation.dead_neurons", claimed.dead_neurons is not None, asked)
+        claims.equal("allocation.dead_weights", claimed.dead_weights is not None, asked)
+        if asked and found.kept is not None:
+            claims.equal("allocation.dead_weights", claimed.dead_weights, found.dead_weights)
+        if asked and ruled.dead_known:
+            gone = 0 if ruled.dead is None else int(ruled.dead.sum())
+            claims.equal("allocation.dead_neurons", claimed.dead_neurons, gone)
 
     def _check_certificate(self, tails: Tails) -> None:
         claims, claimed = self.claims, self.report.certificate
@@ -141,37 +157,47 @@ class TensorCheck:
         claims.covers("certificate.frobenius", claimed.frobenius, found.frobenius)
         claims.covers("certificate.frobenius_ratio", claimed.frobenius_ratio, found.frobenius_ratio)
 
-    def _check_bound(self, ruled: Ruled, kept: Counts) -> None:
+    def _check_bound(self, ruled: Ruled, kept: Counts | None) -> None:
         claims, claimed = self.claims, self.report.bound
-        claims.equal("bound", "absent" if claimed is None else "given", "absent" if isinstance(ruled.rule, NOfM) else "given")
-        if claimed is None:
+        absent = isinstance(ruled.rule, NOfM | Lasso | ErrorBudget)
+        claims.equal("bound", "absent" if claimed is None else "given", "absent" if absent else "given")
+        if claimed is None or kept is None:
             return
-        l1 = tail_bound(self.neurons, kept, q=self.orders.q, p=1.0)
-        l2 = tail_bound(self.neurons, kept, q=self.orders.q, p=2.0)
+        l1 = tail_bound(self.by_neurons, kept, q=self.orders.q, p=1.0)
+        l2 = tail_bound(self.by_neurons, kept, q=self.orders.q, p=2.0)
         claims.about("bound.tail_l1_max", claimed.tail_l1_max, float(l1.max()))
         claims.about("bound.tail_l2_max", claimed.tail_l2_max, float(l2.max()))
 
-    def _check_neurons(self, kept: Counts, tails: Tails) -> None:
+    def _check_neurons(self, found: Findings) -> None:
         claims, claimed = self.claims, self.report.neurons
         if claimed is None:
             return
         self._check_neuron_indices(claimed)
-        claims.equal("neurons.kept", list(claimed.kept), kept.tolist())
-        found = certify_neurons(tails, fan_in=self.matrix.fan_in)
-        claims.all_cover("neurons.tail_l1", claimed.tail_l1, found.tail_l1)
-        claims.all_cover("neurons.tail_l2", claimed.tail_l2, found.tail_l2)
+        if found.kept is not None:
+            claims.equal("neurons.kept", list(claimed.kept), found.kept.tolist())
+        certified = certify_neurons(found.tails, fan_in=self.matrix.fan_in)
+        claims.all_cover("neurons.tail_l1", claimed.tail_l1, certified.tail_l1)
+        claims.all_cover("neurons.tail_l2", claimed.tail_l2, certified.tail_l2)
 
     def _check_neuron_indices(self, claimed: NeuronReports) -> None:
-        sparsity, pq = self._neuron_indices()
+        sparsity, pq = self._neuron_indices(self.neurons)
         si_error, pq_error = index_errors(self.orders)
         self.claims.all_close("neurons.sparsity_index", claimed.sparsity_index, sparsity, relative=si_error)
         self.claims.all_close("neurons.pq_index", claimed.pq_index, pq, absolute=pq_error)
 
-    def _neuron_indices(self) -> tuple[Array, Array]:
+    def _check_spreads(self, where: str, claimed: Measurement | Weighed, neurons: RowStatistics) -> None:
+        sparsity, pq = self._neuron_indices(neurons)
+        si_error, pq_error = index_errors(self.orders)
+        mean_error = len(sparsity) * UNIT_ROUNDOFF
+        spreads = claimed.neuron_sparsity_index, claimed.neuron_pq_index
+        self._check_spread(f"{where}.neuron_sparsity_index", spreads[0], sparsity, relative=si_error + mean_error)
+        self._check_spread(f"{where}.neuron_pq_index", spreads[1], pq, absolute=pq_error + mean_error)
+
+    def _neuron_indices(self, neurons: RowStatistics) -> tuple[Array, Array]:
         orders, ignore_zeros = self.orders, self.ignore_zeros
         return (
-            indices.sparsity_index(self.neurons, q=orders.q, ignore_zeros=ignore_zeros),
-            indices.pq_index(self.neurons, p=orders.pq_p, q=orders.pq_q, ignore_zeros=ignore_zeros),
+            indices.sparsity_index(neurons, q=orders.q, ignore_zeros=ignore_zeros),
+            indices.pq_index(neurons, p=orders.pq_p, q=orders.pq_q, ignore_zeros=ignore_zeros),
         )
 
     def _check_spread(self, claim: str, claimed: Spread, found: Array, *, relative: float = 0.0, absolute: float = 0.0) -> None:

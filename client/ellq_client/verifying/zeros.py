@@ -7,10 +7,10 @@ from ellq_client.errors import ClaimRefuted
 from ellq_math.dtypes import WEIGHT_DTYPES
 
 
-def compare_zeros(tensor: StoredTensor, before: Checkpoint, after: Checkpoint) -> int:
+def compare_zeros(tensor: StoredTensor, before: Checkpoint, after: Checkpoint, *, refitted: bool = False) -> int:
     """Return how many weights of a tensor became zero. Errors: ClaimRefuted when anything else became of one.
 
-    Weights that were zero do not count, whatever became of their sign.
+    Weights that were zero do not count, whatever became of their sign. `refitted` weights may have any other value, too.
     """
     compressible = tensor.dtype in WEIGHT_DTYPES and len(tensor.shape) >= 2
     cut = place = 0
@@ -25,7 +25,7 @@ def compare_zeros(tensor: StoredTensor, before: Checkpoint, after: Checkpoint) -
         was, now = np.frombuffer(old, dtype.bits), np.frombuffer(new, dtype.bits)
         changed = was != now
         wrong = changed & (now != 0)
-        if wrong.any():
+        if wrong.any() and not refitted:
             where = place // dtype.itemsize + int(wrong.argmax())
             at = [int(axis) for axis in np.unravel_index(where, tensor.shape)]
             swapped = not was[wrong].any()  # weights where the original has zeros: the other way round it would hold
@@ -37,6 +37,6 @@ def compare_zeros(tensor: StoredTensor, before: Checkpoint, after: Checkpoint) -
                 likely="the two files may be swapped" if swapped else None,
             )
         magnitude_bits = was & dtype.bits(np.iinfo(dtype.bits).max >> 1)
-        cut += int((changed & (magnitude_bits != 0)).sum())
+        cut += int((changed & (now == 0) & (magnitude_bits != 0)).sum())
         place += len(old)
     return cut

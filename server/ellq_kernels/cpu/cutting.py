@@ -1,5 +1,7 @@
 """Applying a cut: what goes becomes +0.0, and its tails are summed."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ellq_kernels.cpu.decoding import Format, chunk_at, chunks_of, decode_chunk, key_of, padded
@@ -10,6 +12,21 @@ from ellq_kernels.scaling import Scale
 from ellq_math.dtypes import Bits
 from ellq_math.sums import CHUNK, Array
 from ellq_math.values import Counts
+
+
+class Choice(NamedTuple):
+    """A cut, and what it is a cut of: the weights themselves or keys in their place."""
+
+    keys: Bits
+    """(neurons * fan_in,)."""
+    format: Format
+    """Of the keys."""
+    thresholds: Array
+    """(neurons, groups)."""
+    ties: Counts
+    """(neurons, groups): equals of the threshold that stay."""
+    width: int
+    """Weights in a full group."""
 
 
 @kernel
@@ -31,22 +48,19 @@ def compare_chunks(
 
 
 @kernel
-def largest_cut_rows(
-    bits: Bits, fan_in: int, fmt: Format, first: int, last: int, thresholds: Array, ties: Counts, width: int, largest: Array
-) -> None:
+def largest_cut_rows(bits: Bits, fan_in: int, fmt: Format, first: int, last: int, choice: Choice, largest: Array) -> None:
     """Fill [first, last) of `largest`, shape (neurons,), with the largest magnitude that goes, 0 when nothing does."""
-    magnitudes = np.empty(CHUNK)
+    marks, magnitudes = np.empty(CHUNK), np.empty(CHUNK)
     chunks = chunks_of(fan_in)
     for row in range(first, last):
         found = 0.0
         stayed = 0
         for position in range(chunks):
             chunk = chunk_at(bits, fan_in, row * chunks + position)
-            count = len(chunk)
+            stayed = choose_chunk(choice, fan_in, row, position, stayed, marks)
             decode_chunk(chunk, fmt, magnitudes)
-            stayed = mark_chunk(magnitudes[:count], position * CHUNK, thresholds[row], ties[row], width, stayed)
-            for j in range(count):
-                found = max(found, magnitudes[j])
+            for j in range(len(chunk)):
+                found = max(found, 0.0 if marks[j] < 0.0 else magnitudes[j])
         largest[row] = found
 
 
@@ -57,19 +71,19 @@ def cut_rows(
     fmt: Format,
     first: int,
     last: int,
-    thresholds: Array,
-    ties: Counts,
-    width: int,
+    choice: Choice,
+    erasing: bool,
     scale: Scale,
     l1: Array,
     l2_squared: Array,
     zeros: Counts,
 ) -> None:
-    """Cut rows [first, last) in place. `l1`, `l2_squared` and `zeros`, shape (chunks,), tell of each chunk after the cut.
+    """Cut rows [first, last), in place when `erasing`, else only for what it would remove.
 
-    What goes is scaled before it is summed; `scale` has one entry for each row.
+    `l1`, `l2_squared` and `zeros`, shape (chunks,), tell of each chunk after the cut. What goes is scaled before it is summed;
+    `scale` has one entry for each row.
     """
-    magnitudes = np.empty(CHUNK)
+    marks, magnitudes = np.empty(CHUNK), np.empty(CHUNK)
     chunks = chunks_of(fan_in)
     for row in range(first, last):
         stayed = 0
@@ -77,11 +91,20 @@ def cut_rows(
             index = row * chunks + position
             chunk = chunk_at(bits, fan_in, index)
             count = len(chunk)
+            stayed = choose_chunk(choice, fan_in, row, position, stayed, marks)
             decode_chunk(chunk, fmt, magnitudes)
-            stayed = mark_chunk(magnitudes[:count], position * CHUNK, thresholds[row], ties[row], width, stayed)
-            zeros[index] = erase_chunk(chunk, fmt, magnitudes)
+            zeros[index] = take_chunk(chunk, fmt, marks, magnitudes, erasing)
             scale_chunk(magnitudes, count, scale.first[row], scale.second[row])
             l1[index], l2_squared[index] = fold_both(magnitudes, count)
+
+
+@kernel
+def choose_chunk(choice: Choice, fan_in: int, row: int, position: int, stayed: int, marks: Array) -> int:
+    """Set marks to the keys of what goes and to -1 for what stays; `stayed` and the return value as in mark_chunk."""
+    keys = chunk_at(choice.keys, fan_in, row * chunks_of(fan_in) + position)
+    decode_chunk(keys, choice.format, marks)
+    marks = marks[: len(keys)]
+    return mark_chunk(marks, position * CHUNK, choice.thresholds[row], choice.ties[row], choice.width, stayed)
 
 
 @kernel
@@ -125,15 +148,16 @@ def mark_segment(magnitudes: Array, threshold: float, room: int) -> int:
 
 
 @kernel
-def erase_chunk(chunk: Bits, fmt: Format, magnitudes: Array) -> int:
-    """Zero the weights that are not marked, and the marks. Return how many weights of the chunk are zero now."""
+def take_chunk(chunk: Bits, fmt: Format, marks: Array, magnitudes: Array, erasing: bool) -> int:
+    """Zero the weights that go when `erasing`, and the magnitudes that stay. Return how many weights are zero after the cut."""
     nothing = chunk.dtype.type(0)  # a plain 0 would make numba pass 64-bit weights through float64
     zeros = 0
     for j in range(len(chunk)):
-        stays = magnitudes[j] < 0.0
+        stays = marks[j] < 0.0
         left = chunk[j] if stays else nothing
         magnitudes[j] = 0.0 if stays else magnitudes[j]
-        chunk[j] = left
+        if erasing:
+            chunk[j] = left
         zeros += key_of(left, fmt) == 0
     return zeros
 

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ellq_kernels.cpu.jit import float_of, kernel
+from ellq_kernels.cpu.jit import bits_of, float_of, kernel
 from ellq_math.dtypes import WEIGHT_DTYPES, Bits
 from ellq_math.sums import CHUNK, LANES, Array
 
@@ -27,6 +27,8 @@ class Format(NamedTuple):
     """From this exponent bias to that of float64, in place; added after the shift."""
     step: float
     """Value of key 1; 0 for F64, because every multiplication by a subnormal stalls the processor, needed or not."""
+    smallest_normal: float
+    """Smallest magnitude that is not subnormal; 0 for F64."""
 
 
 def format_of(dtype: str) -> Format:
@@ -41,6 +43,7 @@ def format_of(dtype: str) -> Format:
         shift=52 - size.mantissa_bits,
         rebias=(1023 - bias) << 52,
         step=0.0 if dtype == "F64" else 2.0 ** (1 - bias - size.mantissa_bits),
+        smallest_normal=0.0 if dtype == "F64" else 2.0 ** (1 - bias),
     )
 
 
@@ -58,6 +61,32 @@ def magnitude_of(key: int, fmt: Format) -> float:
     """Return the float64 magnitude of a finite key, exactly; both branches are cheap so that loops over it vectorise."""
     normal = float_of((key << fmt.shift) + fmt.rebias)
     return normal if key >= fmt.normal else np.float64(key) * fmt.step
+
+
+@kernel
+def signed_of(bits: Any, fmt: Format) -> float:
+    """Return the float64 value of raw bits of any width, exactly."""
+    magnitude = magnitude_of(key_of(bits, fmt), fmt)
+    return -magnitude if (np.int64(bits) >> fmt.key_bits) & 1 else magnitude
+
+
+@kernel
+def bits_nearest(value: float, fmt: Format) -> int:
+    """Return the bits of the number that a format has nearest to a value, ties to even, as int64.
+
+    Beyond the largest finite number that is the nearest; either zero is +0.0.
+    """
+    magnitude = abs(value)
+    if magnitude < fmt.smallest_normal:
+        whole = fmt.step * 2.0**52  # a sum from here to its double is a multiple of the step
+        key = bits_of(magnitude + whole) - bits_of(whole)
+    else:
+        scaled = bits_of(magnitude) - fmt.rebias
+        half = (1 << fmt.shift) >> 1
+        odd = (scaled >> fmt.shift) & 1
+        key = (scaled + max(half - 1, 0) + (odd if half > 0 else 0)) >> fmt.shift
+    key = min(key, fmt.infinity - 1)
+    return key | (1 << fmt.key_bits) if key > 0 and value < 0.0 else key
 
 
 @kernel

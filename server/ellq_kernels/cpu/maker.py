@@ -8,13 +8,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ellq_kernels.cpu import cutting, measuring, pooling, selecting
+from ellq_kernels.cpu import comparing, cutting, lasso, measuring, pooling, selecting, weighing
 from ellq_kernels.cpu.terms import powers_of
 from ellq_kernels.cpu.threads import Threads
 from ellq_kernels.cpu.weights import CpuWeights
 from ellq_kernels.cuts import row_cuts
-from ellq_kernels.demands import demand_counts, demand_cut, demand_one_each, weight_bits
+from ellq_kernels.demands import (
+    demand_alike,
+    demand_counts,
+    demand_cut,
+    demand_dead,
+    demand_factors,
+    demand_matrices,
+    demand_one_dtype,
+    demand_one_each,
+    weight_bits,
+)
 from ellq_kernels.scaling import Scale, scale_down, scale_exponents, unit_scale
+from ellq_math.network.weighing import demand_finite_keys
 from ellq_math.pools import DIGITS, histogram_of
 from ellq_math.sums import CHUNK, Array, canonical_sum
 from ellq_math.values import Counts, Cut, FixedPoint, Histogram, PoolUnits, RowStatistics, Tails
@@ -128,22 +139,61 @@ class CpuKernels:
             width=weights.fan_in,
         )
 
-    def apply(self, weights: CpuWeights, cut: Cut) -> Tails:
-        """Cut whole rows, because ties are counted along them; F64 takes a pass for its scale first."""
+    def apply(self, weights: CpuWeights, cut: Cut, *, keys: CpuWeights | None = None) -> Tails:
+        """Cut whole rows, because ties are counted along them."""
+        return self._cut(weights, cut, keys=weights if keys is None else keys, erasing=True)
+
+    def tails(self, weights: CpuWeights, cut: Cut) -> Tails:
+        """Cut without erasing."""
+        return self._cut(weights, cut, keys=weights, erasing=False)
+
+    def weigh(self, weights: CpuWeights, rows: Array, columns: Array) -> CpuWeights:
+        """Multiply row by row."""
+        rows, columns = demand_factors(weights, rows, columns)
+        bits = np.empty(weights.count, np.uint64)
+        keys = CpuWeights(dtype="F64", neurons=weights.neurons, fan_in=weights.fan_in, bits=bits, are_keys=True)
+        self._over_rows(weights, weighing.weigh_rows, rows, columns, weights.neurons // len(columns), bits)
+        demand_finite_keys(self.first_nonfinite(keys), fan_in=weights.fan_in)
+        return keys
+
+    def difference(self, before: CpuWeights, after: CpuWeights) -> Tails:
+        """Compare chunks; F64 takes a pass for its scale first."""
+        demand_alike(before, after)
+        demand_one_dtype(before, after)
+        largest = np.zeros(before.chunks)
+        if before.dtype == "F64":
+            self._over_chunks(before, comparing.largest_differences, after.bits, largest)
+        exponents = scale_exponents(_by_row(before, largest).max(axis=-1), before.dtype)
+        sums = _empty_sums(before)
+        self._over_chunks(before, comparing.difference_chunks, after.bits, scale_down(exponents), *sums)
+        return _tails_of(before, exponents, *sums)
+
+    def clear_neurons(self, weights: CpuWeights, dead: npt.NDArray[np.bool_]) -> None:
+        """Assign."""
+        demand_dead(weights, dead)
+        weights.bits.reshape(weights.neurons, weights.fan_in)[dead] = 0
+
+    def lasso(self, weights: CpuWeights, matrices: Array, *, epsilon: float) -> Counts:
+        """Fit row by row; a row is work for its fan-in, squared, at least."""
+        matrices = demand_matrices(weights, matrices, epsilon=epsilon)
+        kept = np.empty(weights.neurons, np.int64)
+        fitted = (matrices, weights.neurons // len(matrices), epsilon, kept)
+        self._over_rows(weights, lasso.lasso_rows, *fitted, weights_each=weights.fan_in**2)
+        return kept
+
+    def _cut(self, weights: CpuWeights, cut: Cut, *, keys: CpuWeights, erasing: bool) -> Tails:
+        """Cut by the magnitudes of the keys; F64 weights take a pass for their scale first."""
+        demand_alike(weights, keys)
         demand_cut(weights, cut)
-        plan = (np.array(cut.threshold, np.float64, order="C"), np.array(cut.ties_kept, np.int64, order="C"), cut.width)
+        thresholds, ties = np.array(cut.threshold, np.float64, order="C"), np.array(cut.ties_kept, np.int64, order="C")
+        choice = cutting.Choice(keys.bits, keys.format, thresholds, ties, cut.width)
         largest = np.zeros(weights.neurons)
         if weights.dtype == "F64":
-            self._over_rows(weights, cutting.largest_cut_rows, *plan, largest)
+            self._over_rows(weights, cutting.largest_cut_rows, choice, largest)
         exponents = scale_exponents(largest, weights.dtype)
-        l1, l2_squared, zeros = np.empty(weights.chunks), np.empty(weights.chunks), np.empty(weights.chunks, np.int64)
-        self._over_rows(weights, cutting.cut_rows, *plan, scale_down(exponents), l1, l2_squared, zeros)
-        return Tails(
-            l1=_fold_rows(weights, l1),
-            l2_squared=_fold_rows(weights, l2_squared),
-            exponents=exponents,
-            zeros=_by_row(weights, zeros).sum(axis=-1),
-        )
+        sums = _empty_sums(weights)
+        self._over_rows(weights, cutting.cut_rows, choice, erasing, scale_down(exponents), *sums)
+        return _tails_of(weights, exponents, *sums)
 
     def _over_chunks(self, weights: CpuWeights, kernel: Callable[..., Any], *arguments: object) -> list[Any]:
         """Run kernel(bits, fan_in, format, first, last, *arguments) over ranges of chunks."""
@@ -153,13 +203,30 @@ class CpuKernels:
             task=lambda first, last: kernel(weights.bits, weights.fan_in, weights.format, first, last, *arguments),
         )
 
-    def _over_rows(self, weights: CpuWeights, kernel: Callable[..., Any], *arguments: object) -> list[Any]:
-        """Run kernel(bits, fan_in, format, first, last, *arguments) over ranges of rows."""
+    def _over_rows(
+        self, weights: CpuWeights, kernel: Callable[..., Any], *arguments: object, weights_each: int | None = None
+    ) -> list[Any]:
+        """Run kernel(bits, fan_in, format, first, last, *arguments) over ranges of rows, each as much work as those weights."""
         return self._threads.over(
             weights.neurons,
-            weights_each=weights.fan_in,
+            weights_each=weights_each or weights.fan_in,
             task=lambda first, last: kernel(weights.bits, weights.fan_in, weights.format, first, last, *arguments),
         )
+
+
+def _empty_sums(weights: CpuWeights) -> tuple[Array, Array, Counts]:
+    """Return room for the l_1 and squared l_2 sums and the zeros of every chunk."""
+    return np.empty(weights.chunks), np.empty(weights.chunks), np.empty(weights.chunks, np.int64)
+
+
+def _tails_of(weights: CpuWeights, exponents: Counts, l1: Array, l2_squared: Array, zeros: Counts) -> Tails:
+    """Return the tails of every row from those of its chunks."""
+    return Tails(
+        l1=_fold_rows(weights, l1),
+        l2_squared=_fold_rows(weights, l2_squared),
+        exponents=exponents,
+        zeros=_by_row(weights, zeros).sum(axis=-1),
+    )
 
 
 def _by_row(weights: CpuWeights, of_chunks: npt.NDArray[Any]) -> npt.NDArray[Any]:

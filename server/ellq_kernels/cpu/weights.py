@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from ellq_kernels.cpu.decoding import FORMATS, Format
-from ellq_math.dtypes import Bits
+from ellq_math.dtypes import WEIGHT_DTYPES, Bits
+from ellq_math.network.weighing import KEY_MANTISSA_BITS
 from ellq_math.sums import CHUNK
 
 
@@ -16,6 +17,13 @@ class CpuWeights:
     fan_in: int
     bits: Bits
     """(neurons * fan_in,), writable."""
+    are_keys: bool = False
+    """Whether they come from `weigh`."""
+
+    @property
+    def mantissa_bits(self) -> int:
+        """Most mantissa bits that any of them uses."""
+        return KEY_MANTISSA_BITS if self.are_keys else WEIGHT_DTYPES[self.dtype].mantissa_bits
 
     @property
     def count(self) -> int:

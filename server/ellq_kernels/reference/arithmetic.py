@@ -11,10 +11,18 @@ from ellq_math.values import Counts, PoolUnits
 
 FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
+INFINITY = 2047 << 52
+"""Bits of infinity."""
+
 
 def decode(bits: torch.Tensor, dtype: str) -> torch.Tensor:
     """Return float64 magnitudes of raw bits; NaN and infinity come out as such. Shape: any -> the same."""
     return bits.view(FLOATS[dtype]).double().abs()
+
+
+def above(values: torch.Tensor) -> torch.Tensor:
+    """Return the next doubles above non-negative ones; infinity stays. Shape: any -> the same."""
+    return (values.view(torch.int64) + 1).clamp(max=INFINITY).view(torch.float64)
 
 
 def on_device(values: Array | Counts, like: torch.Tensor) -> torch.Tensor:

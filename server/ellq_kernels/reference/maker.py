@@ -1,31 +1,29 @@
 """The reference maker: whole matrices as float64 tensors, selection by sorting."""
 
-from dataclasses import dataclass
-
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from ellq_kernels.cuts import row_cuts
-from ellq_kernels.demands import demand_counts, demand_cut, demand_one_each, weight_bits
-from ellq_kernels.reference.arithmetic import canonical_sum, decode, on_device, pool_units_of, power, scaled
+from ellq_kernels.demands import (
+    demand_alike,
+    demand_counts,
+    demand_cut,
+    demand_dead,
+    demand_factors,
+    demand_matrices,
+    demand_one_dtype,
+    demand_one_each,
+    weight_bits,
+)
+from ellq_kernels.reference.arithmetic import FLOATS, above, canonical_sum, on_device, pool_units_of, power, scaled
+from ellq_kernels.reference.weights import ReferenceWeights
 from ellq_kernels.scaling import UnitScale, scale_down, scale_exponents, unit_scale
+from ellq_math.lasso import lasso
+from ellq_math.network.weighing import DROPPED_BITS, demand_finite_keys
 from ellq_math.pools import DIGITS, histogram_of
+from ellq_math.sums import Array
 from ellq_math.values import Counts, Cut, FixedPoint, Histogram, PoolUnits, RowStatistics, Tails
-
-
-@dataclass(frozen=True)
-class ReferenceWeights:
-    """A weight matrix as a tensor of signed integers, because torch knows most operations for these alone."""
-
-    dtype: str
-    neurons: int
-    fan_in: int
-    bits: torch.Tensor
-    """(neurons, fan_in) int16, int32 or int64."""
-
-    def magnitudes(self) -> torch.Tensor:
-        """Return |w| in float64. Shape: (neurons, fan_in)."""
-        return decode(self.bits, self.dtype)
 
 
 class ReferenceKernels:
@@ -121,26 +119,81 @@ class ReferenceKernels:
         above, equal = ((magnitudes > threshold).sum(dim=1), (magnitudes == threshold).sum(dim=1))
         return row_cuts(_to_numpy(above), _to_numpy(equal), threshold=threshold, ties_kept=ties_kept, width=weights.fan_in)
 
-    def apply(self, weights: ReferenceWeights, cut: Cut) -> Tails:
-        """Number the ties of every group to tell those that stay."""
+    def apply(self, weights: ReferenceWeights, cut: Cut, *, keys: ReferenceWeights | None = None) -> Tails:
+        """Find what goes, measure it, erase it."""
+        demand_alike(weights, weights if keys is None else keys)
         demand_cut(weights, cut)
-        magnitudes = weights.magnitudes()
-        groups = _grouped(magnitudes, cut.width)
-        threshold = on_device(cut.threshold, weights.bits)[..., None]
-        ties = groups == threshold
-        early = ties.cumsum(dim=-1) <= on_device(cut.ties_kept, weights.bits)[..., None]
-        goes = ~((groups > threshold) | (ties & early))
-        goes = goes.view(weights.neurons, -1)[:, : weights.fan_in]
+        goes = _goes(weights if keys is None else keys, cut)
+        tails = _tails_of(weights, torch.where(goes, weights.magnitudes(), 0.0), goes | (weights.magnitudes() == 0))
         weights.bits[goes] = 0
-        removed = torch.where(goes, magnitudes, 0.0)
-        exponents = scale_exponents(_to_numpy(removed.amax(dim=1)), weights.dtype)
-        removed = scaled(removed, scale_down(exponents))
-        return Tails(
-            l1=_to_numpy(canonical_sum(removed)),
-            l2_squared=_to_numpy(canonical_sum(removed * removed)),
-            exponents=exponents,
-            zeros=_to_numpy((goes | (magnitudes == 0)).sum(dim=1)),
+        return tails
+
+    def tails(self, weights: ReferenceWeights, cut: Cut) -> Tails:
+        """Find what goes and measure it."""
+        demand_cut(weights, cut)
+        goes = _goes(weights, cut)
+        return _tails_of(weights, torch.where(goes, weights.magnitudes(), 0.0), goes | (weights.magnitudes() == 0))
+
+    def weigh(self, weights: ReferenceWeights, rows: Array, columns: Array) -> ReferenceWeights:
+        """Multiply whole matrices."""
+        rows, columns = demand_factors(weights, rows, columns)
+        magnitudes, down = weights.magnitudes(), on_device(rows, weights.bits)[:, None]
+        across = on_device(columns, weights.bits).repeat_interleave(weights.neurons // len(columns), dim=0)
+        low = (1 << DROPPED_BITS) - 1
+        patterns = (above(above(magnitudes * down) * across).view(torch.int64) + low) & ~low
+        patterns[(magnitudes == 0) | (down == 0) | (across == 0)] = 0
+        keys = ReferenceWeights("F64", weights.neurons, weights.fan_in, patterns, are_keys=True)
+        demand_finite_keys(self.first_nonfinite(keys), fan_in=weights.fan_in)
+        return keys
+
+    def difference(self, before: ReferenceWeights, after: ReferenceWeights) -> Tails:
+        """Subtract whole matrices."""
+        demand_alike(before, after)
+        demand_one_dtype(before, after)
+        gaps, zero = (before.values() - after.values()).abs(), after.values() == 0
+        return _tails_of(before, torch.where(zero | (gaps == 0), gaps, above(gaps)), zero)
+
+    def clear_neurons(self, weights: ReferenceWeights, dead: npt.NDArray[np.bool_]) -> None:
+        """Assign."""
+        demand_dead(weights, dead)
+        weights.bits[torch.tensor(dead, device=self.device)] = 0
+
+    def lasso(self, weights: ReferenceWeights, matrices: Array, *, epsilon: float) -> Counts:
+        """Follow the definition on the host, one neuron after the other."""
+        matrices = demand_matrices(weights, matrices, epsilon=epsilon)
+        values = _to_numpy(weights.values())
+        neurons_each = weights.neurons // len(matrices)
+        fitted = np.stack(
+            [
+                lasso(row, matrices[neuron // neurons_each], epsilon=epsilon, dtype=weights.dtype)
+                for neuron, row in enumerate(values)
+            ]
         )
+        changed = on_device(fitted, weights.bits).to(FLOATS[weights.dtype])  # exact: all are rounded already
+        weights.bits.copy_(changed.view(weights.bits.dtype))
+        return _to_numpy((changed != 0).sum(dim=1))
+
+
+def _goes(keys: ReferenceWeights, cut: Cut) -> torch.Tensor:
+    """Return what a cut removes, numbering the ties of every group to tell those that stay. Shape: (neurons, fan_in) bool."""
+    groups = _grouped(keys.magnitudes(), cut.width)
+    threshold = on_device(cut.threshold, keys.bits)[..., None]
+    ties = groups == threshold
+    early = ties.cumsum(dim=-1) <= on_device(cut.ties_kept, keys.bits)[..., None]
+    goes = ~((groups > threshold) | (ties & early))
+    return goes.view(keys.neurons, -1)[:, : keys.fan_in]
+
+
+def _tails_of(weights: ReferenceWeights, gone: torch.Tensor, zero: torch.Tensor) -> Tails:
+    """Return the tails of what has gone; `zero` is true where a weight is zero afterwards. Shape: both (neurons, fan_in)."""
+    exponents = scale_exponents(_to_numpy(gone.amax(dim=1)), weights.dtype)
+    gone = scaled(gone, scale_down(exponents))
+    return Tails(
+        l1=_to_numpy(canonical_sum(gone)),
+        l2_squared=_to_numpy(canonical_sum(gone * gone)),
+        exponents=exponents,
+        zeros=_to_numpy(zero.sum(dim=1)),
+    )
 
 
 def _units(magnitudes: torch.Tensor, scale: UnitScale) -> torch.Tensor:

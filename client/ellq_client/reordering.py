@@ -1,0 +1,71 @@
+"""The same weights in another order: what a server that walks a network back from its outputs can take one layer at a time."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ellq.v1 import compression_pb2 as pb
+from ellq_client.checkpoint import LENGTH_BYTES, StoredTensor, header_length, parse_header
+from ellq_client.errors import InvalidNetwork
+from ellq_client.frames import Data
+from ellq_client.graphs import read_topology
+from ellq_client.sources import FRAME_BYTES, Source
+from ellq_math.network.nodes import Conv, Linear
+from ellq_math.network.topology import InvalidTopology, read_graph
+
+_METADATA = "__metadata__"
+
+
+class LastLayerFirst:
+    """A source with the weights of a network's layers behind all other tensors, the last layer first.
+
+    The header tells of the tensors as it did, but for their offsets.
+    """
+
+    def __init__(self, source: Source, topology: pb.Topology) -> None:
+        """Read the source's header. Errors: SourceError; InvalidNetwork when the network is not of these tensors."""
+        header = source.head(header_length(source.head(LENGTH_BYTES)))
+        tensors = parse_header(header, size_bytes=source.size_bytes, name=source.name)
+        self.name = source.name
+        self._source = source
+        self._tensors = _reordered(tensors, topology)
+        self._header = _header_of(json.loads(header[LENGTH_BYTES:]), self._tensors)
+        self.size_bytes = len(self._header) + source.size_bytes - len(header)
+
+    def head(self, length: int) -> bytes:
+        """Return the first bytes; only ever asked for the header."""
+        return self._header[:length]
+
+    def frames(self) -> Iterator[Data]:
+        """Yield the header, then tensor after tensor."""
+        for start in range(0, len(self._header), FRAME_BYTES):
+            yield self._header[start : start + FRAME_BYTES]
+        for tensor in self._tensors:
+            yield from self._source.pieces(tensor)
+
+    def pieces(self, tensor: StoredTensor) -> Iterator[Data]:
+        """Yield the bytes of the tensor of that name."""
+        original = next(one for one in self._tensors if one.name == tensor.name)
+        return self._source.pieces(original)
+
+
+def _reordered(tensors: tuple[StoredTensor, ...], topology: pb.Topology) -> list[StoredTensor]:
+    try:
+        graph = read_graph(read_topology(topology), {tensor.name: tensor.shape for tensor in tensors})
+    except InvalidTopology as error:
+        raise InvalidNetwork(str(error), field="network.topology", reason="INVALID_TOPOLOGY") from error
+    operations = [step.node.operation for step in graph.layers]
+    layers = {layer.weight: place for place, layer in enumerate(operations) if isinstance(layer, Linear | Conv)}
+    return sorted(tensors, key=lambda tensor: -layers.get(tensor.name, len(layers)))
+
+
+def _header_of(entries: Mapping[str, Any], tensors: list[StoredTensor]) -> bytes:
+    """Return the header of a file with these tensors in this order."""
+    told: dict[str, Any] = {_METADATA: entries[_METADATA]} if _METADATA in entries else {}
+    offset = 0
+    for tensor in tensors:
+        end = offset + tensor.length_bytes
+        told[tensor.name] = {**entries[tensor.name], "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text

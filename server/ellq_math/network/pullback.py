@@ -1,0 +1,138 @@
+"""Errors of a chain of layers, measured by what its end makes of them.
+
+Backward from a node, as long as each step takes one input: what the readout makes of an error is a quadratic form, and the own
+error of each layer is measured in that form, with all its correlations, before anything is lost.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from ellq_math.network.activations import lipschitz
+from ellq_math.network.forms import change_in_form, root_norm, through_activation, through_scale, through_weights
+from ellq_math.network.knowledge import Moments
+from ellq_math.network.l2_bounds import L2Bounds, plus, product
+from ellq_math.network.layer_gains import combine, layer_rows
+from ellq_math.network.nodes import Activation, Affine, BatchNorm, Linear, Reshape
+from ellq_math.network.quadratic import input_roots
+from ellq_math.network.tensors import Tensors
+from ellq_math.network.topology import Graph, Step
+from ellq_math.sums import Array
+
+MOST_VALUES = 1024
+"""Of a node that a form is held of."""
+
+MOST_READOUTS = 32
+"""Beyond as many outputs, no form is made for each of them."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What forms are pulled through."""
+
+    graph: Graph
+    tensors: Tensors
+    moments: Mapping[str, Moments]
+    errors: Mapping[str, L2Bounds]
+    """Of all bounded nodes, as found forward."""
+
+
+def tightened(chain: Chain, node: str) -> L2Bounds:
+    """Return the bounds of a node, the best of forward and backward: the total, and each value where they are few."""
+    found = chain.errors[node]
+    values = found.groups.count
+    if found.groups.length != 1 or not 1 < values <= MOST_VALUES or found.total == 0:
+        return found
+    total = min(found.total, pulled_error(chain, node, np.eye(values)))
+    each = found.each
+    if values <= MOST_READOUTS:
+        readouts = np.eye(values)
+        each = np.array([pulled_error(chain, node, np.outer(readout, readout)) for readout in readouts])
+    return L2Bounds(found.groups, np.minimum(np.minimum(found.each, each), total), total)
+
+
+@np.errstate(over="ignore", invalid="ignore", under="ignore")
+def pulled_error(chain: Chain, node: str, form: Array) -> float:
+    """Return at least sqrt(E d' Q d) for the errors d of a node.
+
+    At any node of the chain, what is left of the form meets the errors found forward; the best of them counts.
+    """
+    best, behind = np.inf, 0.0
+    while True:
+        best = min(best, _sum(behind, product(root_norm(form), chain.errors[node].total)))
+        step = chain.graph.step(node)
+        if len(step.node.inputs) != 1:
+            return best
+        if isinstance(step.node.operation, Linear):
+            behind = _sum(behind, _own(chain, step, form))
+        pulled = _pulled(chain, step, form)
+        if pulled is None or behind >= best or not np.isfinite(pulled).all():
+            return best
+        form, node = pulled, step.node.inputs[0]
+
+
+def _pulled(chain: Chain, step: Step, form: Array) -> Array | None:
+    """Return the form at what enters a step; None where the chain ends."""
+    entering = step.input_shapes[0]
+    if entering is None or prod(entering) > MOST_VALUES:
+        return None
+    match step.node.operation:
+        case Linear() as layer:
+            return through_weights(form, layer_rows(layer, chain.tensors.changed(layer.weight)))
+        case Activation() as activation:
+            return through_activation(form, activation, lipschitz(activation), _expected(chain, step))
+        case BatchNorm() as norm:
+            root = np.sqrt(chain.tensors.original(norm.variance) + norm.epsilon)
+            weight = chain.tensors.original(norm.weight) if norm.weight is not None else np.ones(len(root))
+            return through_scale(form, _spread(weight / root, entering))
+        case Affine(scale=scale):
+            return through_scale(form, _spread(np.array(scale or (1.0,)), entering))
+        case Reshape():
+            return form
+        case _:
+            return None
+
+
+def _own(chain: Chain, step: Step, form: Array) -> float:
+    """Return the own error of a layer, measured in the form."""
+    change, moments = _change(chain, step)
+    if not change.any():
+        return 0.0
+    if moments is None:
+        return np.inf
+    (roots,) = input_roots(moments, groups=1, fan_in=change.shape[1])
+    matrix = moments.matrix[0] if moments.matrix is not None else None
+    return change_in_form(form, change, matrix, roots, combine(np.abs(change), roots))
+
+
+def _expected(chain: Chain, step: Step) -> Array:
+    """Return a guess, maybe wrong, of E z z' for the errors z that enter an activation: those of the layer before it alone."""
+    values = prod(step.input_shapes[0] or (1,))
+    before = chain.graph.step(step.node.inputs[0])
+    if isinstance(before.node.operation, Linear):
+        change, moments = _change(chain, before)
+        if moments is not None and moments.matrix is not None and change.any():
+            return change @ moments.matrix[0] @ change.T
+    errors = chain.errors[before.node.name]
+    return np.diag(np.repeat(errors.each**2, errors.groups.length) + 2.0**-500) if errors.total else np.eye(values)
+
+
+def _change(chain: Chain, step: Step) -> tuple[Array, Moments | None]:
+    """Return W' - W of a linear step, one row for each neuron, and the moments of its inputs."""
+    layer = step.node.operation
+    if not isinstance(layer, Linear):
+        raise TypeError(f"node {step.node.name!r} is not linear")
+    change = chain.tensors.changed(layer.weight) - chain.tensors.original(layer.weight)
+    return layer_rows(layer, change), chain.moments.get(layer.weight)
+
+
+def _spread(factors: Array, shape: tuple[int, ...]) -> Array:
+    """Return the factor of every value, given those of the channels."""
+    return np.repeat(np.broadcast_to(factors, shape[0]), prod(shape[1:]))
+
+
+def _sum(one: float, other: float) -> float:
+    """Return one + other, rounded up."""
+    return float(plus(np.array(one), np.array(other)))

@@ -1,0 +1,94 @@
+"""What is certified about one changed tensor, measured on the very weights that are sent and checked against what is known."""
+
+from typing import cast
+
+import numpy as np
+
+from ellq_math.bounds import tail_bound
+from ellq_math.certificates import certify_layer, certify_neurons, cut_norm
+from ellq_math.dtypes import WEIGHT_DTYPES, Bits, decode
+from ellq_math.network.groups import root_of_squares
+from ellq_math.network.quadratic import row_errors
+from ellq_math.rules import ErrorBudget, NOfM
+from ellq_math.sums import Array, round_down, sum_roundings
+from ellq_math.values import Tails
+from ellq_server.refusals import CertificateRefuted, shorten
+from ellq_server.scoped_rules import ScopedRule
+from ellq_server.workbench import Bound, Changed, Choice, MeanSquare, Measured, Proof, Workbench
+
+
+def prove(bench: Workbench, changed: Changed, scoped: ScopedRule) -> Proof:
+    """Return what is certified. Errors: CertificateRefuted when two independent findings contradict each other."""
+    stats = changed.measured.neurons
+    neurons = certify_neurons(changed.tails, fan_in=stats.fan_in)
+    if changed.choice is not None and changed.dead is None:
+        _recount(changed.measured, changed.tails, changed.choice)
+    return Proof(
+        changed=changed,
+        neurons=neurons,
+        layer=certify_layer(changed.tails, stats),
+        bound=_bound(bench, changed, scoped),
+        mean_square=_mean_square(bench, changed.measured),
+        cut_norm=cut_norm(changed.tails, fan_in=stats.fan_in),
+    )
+
+
+def _bound(bench: Workbench, changed: Changed, scoped: ScopedRule) -> Bound | None:
+    """Return what was proved of the cut before, and hold against it what was measured after.
+
+    None where the cut did not take the smallest of what selection works on, of which alone the theorem speaks: n_of_m keeps
+    the largest of groups, LASSO what it likes, and an error budget goes by costs.
+    """
+    choice, measured, q = changed.choice, changed.measured, bench.request.indices.q
+    if choice is None or isinstance(scoped.rule, NOfM | ErrorBudget):
+        return None
+    by = measured.selected
+    bound_l1, bound_l2 = (tail_bound(by.neurons, changed.kept, q=q, p=p) for p in (1.0, 2.0))
+    if measured.weighed or changed.dead is None:  # dead neurons took more than was chosen
+        tails = bench.kernels.tails(by.handle, choice.cut) if measured.weighed else changed.tails
+        certificate = certify_neurons(tails, fan_in=by.neurons.fan_in)
+        _recheck(measured, certificate.tail_l1, bound_l1)
+        _recheck(measured, certificate.tail_l2, bound_l2)
+    return Bound(tail_l1_max=float(bound_l1.max()), tail_l2_max=float(bound_l2.max()))
+
+
+def _mean_square(bench: Workbench, measured: Measured) -> MeanSquare | None:
+    moments, plan = bench.moments_of(measured.plan), measured.plan
+    if moments is None or measured.original is None:
+        return None
+    before = _rows(measured, memoryview(measured.original))
+    after = _rows(measured, bench.kernels.payload(measured.weights))
+    groups = len(moments.second_moments) // plan.fan_in
+    errors = row_errors(after - before, moments, groups=groups)
+    return MeanSquare(largest=float(errors.max()), l2=float(root_of_squares(errors)))
+
+
+def _rows(measured: Measured, payload: memoryview) -> Array:
+    plan = measured.plan
+    bits = cast(Bits, np.frombuffer(payload, WEIGHT_DTYPES[plan.entry.dtype].bits))
+    return decode(bits, plan.entry.dtype).reshape(plan.neurons, plan.fan_in)
+
+
+def _recount(measured: Measured, tails: Tails, choice: Choice) -> None:
+    """Refuse to send a tensor with more or fewer zeros than the choice explains.
+
+    Errors: CertificateRefuted.
+    """
+    cut = measured.plan.fan_in - choice.cut.kept.sum(axis=1)
+    if np.any(tails.zeros < cut) or np.any(tails.zeros > cut + measured.neurons.zeros):
+        name = shorten(repr(measured.plan.entry.name))
+        raise CertificateRefuted(f"tensor {name}: the zeros after the cut do not match what was to be cut")
+
+
+def _recheck(measured: Measured, tail: Array, bound: Array) -> None:
+    """Refuse to send a tail, measured after the cut, that lies above its bound, proved before it: one of them is wrong.
+
+    Errors: CertificateRefuted.
+    """
+    surely = round_down(tail, roundings=4 * sum_roundings(measured.plan.fan_in))  # takes back what rounding up added
+    if np.any(surely > bound):
+        neuron = int(np.argmax(surely > bound))
+        name = shorten(repr(measured.plan.entry.name))
+        raise CertificateRefuted(
+            f"tensor {name}, neuron {neuron}: measured tail {tail[neuron]!r} exceeds its bound {bound[neuron]!r}"
+        )

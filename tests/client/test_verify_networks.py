@@ -1,0 +1,190 @@
+"""What a report promises of a whole network is recomputed from what was handed in, and what cannot be is named."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from ellq_client import (
+    ClaimRefuted,
+    Client,
+    EllqError,
+    ErrorBudget,
+    Fraction,
+    Lasso,
+    Override,
+    ReportError,
+    SparsityIndex,
+    Tail,
+    verify,
+    write_report,
+)
+from ellq_client.networks import Calibration, Conv, Input, Linear, Relu, Reshape, TensorMoments, chain
+
+RANDOM = np.random.default_rng(11)
+NETWORK = chain(
+    Input(2, 6, 6),
+    Conv("conv.weight", "conv.bias", padding=1),
+    Relu(),
+    Reshape(),
+    Linear("hidden.weight", "hidden.bias"),
+    Relu(),
+    Linear("out.weight", transposed=True),
+).with_inputs(box=(-1, 1), l2_radius=5, margins=RANDOM.exponential(size=50))
+
+
+@pytest.fixture(scope="module")
+def client():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("ELLQ_SERVER", raising=False)
+        with Client() as client:
+            yield client
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """Return a small network with a tensor beside it that it does not use."""
+    weights = {
+        "conv.weight": RANDOM.normal(size=(3, 2, 3, 3)).astype(np.float32),
+        "conv.bias": RANDOM.normal(size=3).astype(np.float32),
+        "hidden.weight": (RANDOM.normal(size=(12, 108)) ** 3).astype(np.float32),
+        "hidden.bias": RANDOM.normal(size=12).astype(np.float32),
+        "out.weight": RANDOM.normal(size=(12, 4)).astype(np.float16),
+        "beside.weight": RANDOM.normal(size=(5, 7)),
+    }
+    path = tmp_path_factory.mktemp("original") / "model.safetensors"
+    save_file(weights, path)
+    return path
+
+
+def moments_of(fan_in: int) -> TensorMoments:
+    inputs = RANDOM.normal(size=(200, fan_in)) @ RANDOM.normal(size=(fan_in, fan_in)) / np.sqrt(fan_in)
+    matrix = inputs.T @ inputs / 200
+    return TensorMoments(np.diagonal(matrix) * (1 + 1e-9), matrix[np.newaxis])
+
+
+MOMENTS = Calibration({"conv.weight": moments_of(18), "hidden.weight": moments_of(108), "out.weight": moments_of(12)}, 200)
+OF_NETWORK = {"exclude": ["beside*"]}
+REQUESTS = {
+    "magnitudes": {"rule": Fraction(pruned_ratio=0.3), "magnitudes_only": True},
+    "by inputs": {"rule": Tail(epsilon=0.2, p=2), "neurons": True},
+    "by inputs and layer": {"rule": SparsityIndex(q=0.5, scope="layer")},
+    "by inputs over all": {"rule": Fraction(pruned_ratio=0.6, scope="global"), **OF_NETWORK},
+    "budget": {"rule": ErrorBudget(max_error=3.0)},
+    "budget of a share": {"rule": ErrorBudget(pruned_ratio=0.5, grade="box")},
+    "measured budget": {"rule": ErrorBudget(max_error=3.0, measured=True)},
+    "lasso": {"rule": Lasso(epsilon=0.3), "neurons": True, **OF_NETWORK},
+    "dead neurons": {
+        "rule": Fraction(pruned_ratio=0.9, scope="layer"),
+        "overrides": [Override("conv*", skip=True)],
+        "remove_dead_neurons": True,
+    },
+}
+UNCHECKABLE = {"lasso": 1, "measured budget": 1}
+
+
+def compressed(client, original, place, **options):
+    output, report = place / "small.safetensors", place / "report.json"
+    write_report(client.compress(original, output, network=NETWORK, moments=MOMENTS, **options).result(), report)
+    return output, report
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_what_the_server_promises_is_true(client, original, tmp_path, name):
+    output, report = compressed(client, original, tmp_path, **REQUESTS[name])
+    verification = verify(original, output, report, network=NETWORK, moments=MOMENTS)
+    assert len(verification.unchecked) == UNCHECKABLE.get(name, 0)
+    assert verification.refitted_tensors == (3 if name == "lasso" else 0)
+    assert verification.weights_cut > 0
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_what_was_not_handed_in_is_named_and_the_rest_is_checked(client, original, tmp_path, name):
+    output, report = compressed(client, original, tmp_path, **REQUESTS[name])
+    for given in ({}, {"network": NETWORK}, {"moments": MOMENTS}):
+        verification = verify(original, output, report, **given)
+        assert any("certificate of the whole network" in phrase for phrase in verification.unchecked)
+        assert any("choice of weights" in phrase for phrase in verification.unchecked) == ("moments" not in given)
+        assert "NOT CHECKED: " in verification.told()
+        assert "every other claim" in verification.told()
+    plain = json.loads(report.read_text())
+    plain["tensors"][0]["payload"]["sha256"] = "0" * 64
+    report.write_text(json.dumps(plain))
+    with pytest.raises(ClaimRefuted, match="sha256"):
+        verify(original, output, report)
+
+
+def test_another_network_or_calibration_is_refused_by_name(client, original, tmp_path):
+    output, report = compressed(client, original, tmp_path, **REQUESTS["magnitudes"])
+    with pytest.raises(ClaimRefuted, match=r"^this network is not the one of the report"):
+        verify(original, output, report, network=NETWORK.with_inputs(l2_radius=6), moments=MOMENTS)
+    with pytest.raises(ClaimRefuted, match=r"^these moments are not those of the report"):
+        verify(original, output, report, network=NETWORK, moments=Calibration({}, 1))
+    with pytest.raises(ReportError, match="no report is given"):
+        verify(original, output, network=NETWORK)
+
+
+def leaves(plain, path=""):
+    items = plain.items() if isinstance(plain, dict) else enumerate(plain)
+    for key, value in items:
+        here = f"{path}.{key}"
+        if key == "text":
+            continue
+        if isinstance(value, dict | list):
+            yield from leaves(value, here)
+        else:
+            yield here, plain, key
+
+
+def lies(value):
+    if value is None:
+        return [0.5]
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, str):
+        return [value + "x"]
+    return [value * (1 + 1e-6), value * (1 - 1e-6)] if value else [0.5]
+
+
+@pytest.mark.parametrize("name", ["budget", "by inputs"])
+def test_every_number_about_the_network_is_a_claim(client, original, tmp_path, name):
+    output, report = compressed(client, original, tmp_path, **REQUESTS[name])
+    plain = json.loads(report.read_text())
+    network = plain["summary"]["network"]
+    assert network["reaches_output"]
+    certificate = plain["tensors"][2]["certificate"]
+    unrefuted = []
+    for path, holder, key in [*leaves(network), *leaves(certificate)]:
+        honest = holder[key]
+        for lie in lies(honest):
+            holder[key] = lie
+            report.write_text(json.dumps(plain))
+            try:
+                verify(original, output, report, network=NETWORK, moments=MOMENTS)
+                unrefuted.append(f"{path}: {honest!r} as {lie!r}")
+            except EllqError:
+                pass
+        holder[key] = honest
+    assert unrefuted == []
+
+
+def test_lasso_that_lost_too_much_is_found(client, original, tmp_path):
+    output, report = compressed(client, original, tmp_path, **REQUESTS["lasso"])
+    plain = json.loads(report.read_text())
+    plain["request"]["rule"]["epsilon"] = 0.1
+    report.write_text(json.dumps(plain))
+    with pytest.raises(ClaimRefuted, match=r"loss of neuron \d+ by LASSO is claimed to be at most 0.1"):
+        verify(original, output, report, network=NETWORK, moments=MOMENTS)
+
+
+def test_a_neuron_is_not_dead_because_somebody_says_so(client, original, tmp_path):
+    output, report = compressed(client, original, tmp_path, **REQUESTS["dead neurons"])
+    plain = json.loads(report.read_text())
+    assert sum((tensor["allocation"] or {}).get("dead_neurons") or 0 for tensor in plain["tensors"]) > 0
+    weights = load_file(output)
+    alive = int(np.flatnonzero(weights["hidden.weight"].any(axis=1))[0])
+    weights["hidden.weight"][alive] = 0
+    save_file(weights, output)
+    with pytest.raises(ClaimRefuted):
+        verify(original, output, report, network=NETWORK, moments=MOMENTS)

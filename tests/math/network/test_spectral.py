@@ -1,0 +1,152 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ellq_math.network.conv_norms import conv_norm_bound, symbol_norm_bound
+from ellq_math.network.nodes import Conv, Input, Node, Topology
+from ellq_math.network.spectral import GRAM_STEPS, gram_bound, spectral_norm_bound, weighted_norm_bound
+from ellq_math.network.topology import read_graph
+from ellq_math.sums import UNIT_ROUNDOFF
+
+from .networks import evaluate
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def library_norm(matrix):
+    """The library's largest singular value, less what it may be off by: a modest multiple of its sizes, LAPACK's bound."""
+    return np.linalg.norm(matrix, 2) * (1 - 10 * max(matrix.shape) * UNIT_ROUNDOFF)
+
+
+def random_matrix(rng):
+    shape = rng.integers(1, 40, 2)
+    kinds = [
+        lambda: rng.standard_normal(shape),
+        lambda: rng.standard_cauchy(shape) ** 3,
+        lambda: np.outer(rng.standard_normal(shape[0]), rng.standard_normal(shape[1])),
+        lambda: np.where(rng.random(shape) < 0.1, rng.standard_normal(shape), 0.0),
+        lambda: np.full(shape, rng.standard_normal()),
+        lambda: np.eye(*shape),
+    ]
+    return kinds[rng.integers(len(kinds))]()
+
+
+@given(seeds)
+def test_no_bound_is_below_the_norm(seed):
+    matrix = random_matrix(np.random.default_rng(seed))
+    assert spectral_norm_bound(matrix) >= library_norm(matrix)
+
+
+@given(seeds)
+def test_gram_iteration_is_within_its_theorem(seed):
+    """The bound is (sum sigma^(2^(t+1)))^(1/2^(t+1)), so at most min(m, n)^(1/2^(t+1)) above; rounding is below 2^-40 here."""
+    matrix = random_matrix(np.random.default_rng(seed))
+    factor = min(matrix.shape) ** 2.0 ** -(GRAM_STEPS + 1)
+    assert spectral_norm_bound(matrix) <= np.linalg.norm(matrix, 2) * factor * (1 + 2.0**-40)
+
+
+def test_gram_iteration_is_sharp_where_singular_values_are_known():
+    """Singular values 1, 1/2, 1/4, ...: the others add less than 2^-127 of the first, so only rounding is left."""
+    rng = np.random.default_rng(3)
+    left, right = (np.linalg.qr(rng.standard_normal((20, 20)))[0] for _ in range(2))
+    matrix = left * 0.5 ** np.arange(20) @ right
+    assert 1 - 2.0**-45 <= gram_bound(matrix) <= 1 + 2.0**-40
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (5, 3)])
+def test_only_zero_has_no_norm(shape):
+    assert spectral_norm_bound(np.zeros(shape)) == 0
+    least = np.zeros(shape)
+    least[-1, 0] = 5e-324
+    assert 0 < spectral_norm_bound(least) <= 3 * 5e-324  # rounded up twice
+
+
+@given(seeds, st.integers(-900, 900))
+def test_the_scale_is_a_factor(seed, shift):
+    """Powers of two pass through, up to the final rounding up of one unit in the last place."""
+    matrix = np.random.default_rng(seed).standard_normal((6, 9))
+    found, moved = spectral_norm_bound(matrix), spectral_norm_bound(np.ldexp(matrix, shift))
+    assert moved == pytest.approx(math.ldexp(found, shift), rel=4 * UNIT_ROUNDOFF)
+
+
+def test_beyond_a_double_is_infinity():
+    assert spectral_norm_bound(np.full((8, 8), 1e308)) == math.inf
+
+
+@given(seeds)
+def test_a_weighted_norm_is_that_of_the_product(seed):
+    rng = np.random.default_rng(seed)
+    matrix = random_matrix(rng)
+    weights = np.exp(3 * rng.standard_normal(matrix.shape[1]))
+    assert weighted_norm_bound(matrix, weights) >= library_norm(matrix * weights)
+
+
+def random_conv(rng):
+    """Return a step and its kernel, in one or two dimensions, with all that a convolution can have."""
+    axes, groups = int(rng.integers(1, 3)), int(rng.integers(1, 3))
+    shape = (2 * groups, *rng.integers(5, 8, axes).tolist())
+    sizes = np.exp(rng.standard_normal((3 * groups, 1, *(1,) * axes)))
+    kernel = rng.standard_normal((3 * groups, 2, *rng.integers(1, 4, axes))) * sizes
+    conv = Conv(
+        "kernel",
+        stride=tuple(rng.integers(1, 4, axes).tolist()),
+        padding=tuple(rng.integers(0, 3, 2 * axes).tolist()),
+        dilation=tuple(rng.integers(1, 3, axes).tolist()),
+        groups=groups,
+    )
+    nodes = Node("x", (), Input(shape)), Node("y", ("x",), conv)
+    return read_graph(Topology(nodes), {"kernel": kernel.shape}).step("y"), kernel
+
+
+def explicit_matrix(step, kernel):
+    """Return the convolution as a matrix, one column for each unit input."""
+    (shape,) = step.input_shapes
+    units = np.eye(math.prod(shape)).reshape(-1, *shape)
+    return evaluate(step.node.operation, [units], {"kernel": kernel}).reshape(len(units), -1).T
+
+
+@given(seeds)
+def test_a_convolution_is_never_below_its_explicit_matrix(seed):
+    step, kernel = random_conv(np.random.default_rng(seed))
+    assert conv_norm_bound(kernel, step) >= library_norm(explicit_matrix(step, kernel))
+
+
+@given(seeds)
+def test_symbols_alone_are_never_below_the_explicit_matrix(seed):
+    """Without stride, dilation and groups; the least of several bounds would hide a wrong one."""
+    rng = np.random.default_rng(seed)
+    kernel = rng.standard_normal((3, 2, *rng.integers(1, 4, 2)))
+    lengths = rng.integers(4, 8, 2).tolist()
+    nodes = Node("x", (), Input((2, *lengths))), Node("y", ("x",), Conv("kernel"))
+    step = read_graph(Topology(nodes), {"kernel": kernel.shape}).step("y")
+    assert symbol_norm_bound(kernel, lengths) >= library_norm(explicit_matrix(step, kernel))
+
+
+@given(seeds)
+def test_a_coarse_grid_stands_for_every_frequency(seed):
+    """On a torus of 997 positions the grid of 16 frequencies a tap is used; the truth is looked for at all 997."""
+    kernel = np.random.default_rng(seed).standard_normal((3, 2, 4))
+    turns = np.exp(2j * np.pi * np.outer(np.arange(997), np.arange(4)) / 997)
+    truth = np.linalg.norm(np.einsum("oit,ft->foi", kernel, turns), 2, axis=(1, 2)).max()
+    found = symbol_norm_bound(kernel, [997])
+    assert truth * (1 - 2.0**-45) <= found
+    most = 1 / math.sqrt(math.cos(math.pi / 16)) * 4**2.0 ** -(GRAM_STEPS + 1)  # the fall; 2 values, twice as parts
+    assert found <= truth * most * (1 + 2.0**-40)
+
+
+def test_a_kernel_of_one_tap_is_its_matrix():
+    kernel = np.random.default_rng(5).standard_normal((4, 3, 1, 1))
+    nodes = Node("x", (), Input((3, 6, 6))), Node("y", ("x",), Conv("kernel"))
+    step = read_graph(Topology(nodes), {"kernel": kernel.shape}).step("y")
+    assert conv_norm_bound(kernel, step) <= spectral_norm_bound(kernel[:, :, 0, 0]) * (1 + 2.0**-45)
+
+
+def test_patches_that_do_not_overlap_are_a_matrix():
+    """Stride = kernel: a linear map of each patch."""
+    kernel = np.random.default_rng(6).standard_normal((4, 3, 2, 2))
+    nodes = Node("x", (), Input((3, 6, 6))), Node("y", ("x",), Conv("kernel", stride=(2,)))
+    step = read_graph(Topology(nodes), {"kernel": kernel.shape}).step("y")
+    assert conv_norm_bound(kernel, step) <= spectral_norm_bound(kernel.reshape(4, -1)) * (1 + 2.0**-45)
