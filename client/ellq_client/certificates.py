@@ -9,7 +9,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 
 _COVERED = {
     "box": "For every input in the stated box",
-    "ball": "For every input in the stated ball (l_2 norm)",
+    "ball": "For every input in the ball and in the box, as far as either is stated",
     "mean_square": "On average (root mean square) over the distribution of the moments",
 }
 _NOT_COVERED = {
@@ -18,8 +18,8 @@ _NOT_COVERED = {
     "mean_square": " A single input can move it further, and inputs of another distribution are not covered.",
 }
 _SAMPLES = {
-    "box": "Of the samples whose margins were given, those in the box: at least {share} of all keep their class.",
-    "ball": "Of the samples whose margins were given, those in the ball: at least {share} of all keep their class.",
+    "box": "If all samples whose margins were given lie in the box, at least {share} of them keep their class.",
+    "ball": "If all samples whose margins were given are such inputs, at least {share} of them keep their class.",
     "mean_square": "Of the samples that margins and moments were measured on, at least {share} keep their class.",
 }
 _WHY = {
@@ -35,7 +35,7 @@ _ABSENT = {
     "no_inputs": "the request tells nothing of the inputs: no box, no radius, no moments.",
     "too_large": "the payload is larger than this server holds at once.",
     "no_rule": "nothing was cut.",
-    "unbounded": "not even the first node has a bound.",
+    "unbounded": "no layer with weights has a bound.",
 }
 _FIGURES = 4
 
@@ -52,7 +52,7 @@ class Ending:
 
     def told(self) -> str:
         """Return where and why, as a sentence."""
-        return f"It ends before {self.node!r}: {self.text or _WHY.get(self.reason, self.reason)}."
+        return f"A certificate ends before {self.node!r}: {self.text or _WHY.get(self.reason, self.reason)}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class GradeCertificate:
         sentence = f"{_COVERED.get(self.grade, self.grade)}, no {of} moves by more than {upper(self.output_error_max)}"
         sentence += f", and all of them together by no more than {upper(self.output_error_l2)} (l_2 norm)."
         if self.unchanged_share is not None:
-            sentence += " " + _SAMPLES[self.grade].format(share=_share(self.unchanged_share))
+            sentence += " " + _SAMPLES.get(self.grade, "").format(share=_share(self.unchanged_share))
         return sentence + _NOT_COVERED.get(self.grade, "")
 
 
@@ -124,14 +124,16 @@ class NetworkCertificate:
     absence: str | None
     """Why nothing can be said, such as "no_topology"; None: there are grades."""
     node: str = ""
-    """What the certificate speaks of: the output, or the last node before the first ending."""
+    """What the certificate speaks of: the output, or of the nodes with a bound the last of those that depend on most layers."""
     reaches_output: bool = False
     endings: tuple[Ending, ...] = ()
     grades: tuple[GradeCertificate, ...] = ()
     tightest: str | None = None
-    """The grade with the smallest error. Mind that grades promise different things."""
+    """Of the grades that speak of `node` the one with the smallest error. Mind that grades promise different things."""
     layers: tuple[LayerEffect, ...] = field(default=(), repr=False)
     budget: BudgetSpent | None = None
+    layers_left_out: int = 0
+    """Entries of `layers` that did not fit the message."""
 
     def grade(self, name: str) -> GradeCertificate | None:
         """Return the certificate of a grade ("box", "ball", "mean_square"), None when there is none."""

@@ -11,6 +11,7 @@ compression (its rule, its budget, its moments) are no such samples.
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -53,7 +54,8 @@ class EmpiricalCertificate:
             rises = upper(self.loss_change_max)
             lines.append(f"the mean loss rises by at most {rises} (on the {self.samples} samples by {self.loss_change:.4g})")
         rests = "if the samples were drawn independently from the population of interest and had no say in the compression"
-        return f"With a confidence of {100 * self.confidence:g} %, {'; and '.join(lines)}: {rests}."
+        percent = 100 * Decimal(repr(float(self.confidence)))  # as it was asked for: rounding could make it certainty
+        return f"With a confidence of {percent.normalize():f} %, {'; and '.join(lines)}: {rests}."
 
 
 def empirical_certificate(

@@ -11,7 +11,7 @@ from ellq.v1 import compression_pb2 as pb
 from ellq_client.errors import InvalidNetwork
 from ellq_client.mirror import enum_name, enum_word
 from ellq_math.network import nodes
-from ellq_math.network.knowledge import Box, InvalidInputs, InvalidMoments, Knowledge, Moments
+from ellq_math.network.knowledge import Box, InvalidInputs, Knowledge, Moments
 
 _OPERATIONS: dict[str, type[nodes.Operation]] = {
     "input": nodes.Input,
@@ -73,12 +73,15 @@ def read_moments(frames: Iterable[pb.Moments], fan_ins: Mapping[str, int]) -> di
             second[frame.tensor] = np.array(frame.second_moments)
         matrices.setdefault(frame.tensor, bytearray()).extend(frame.matrix)
     try:
-        return {name: _moments(name, found, matrices[name], fan_ins[name]) for name, found in second.items()}
-    except (KeyError, ValueError, InvalidMoments) as error:
+        return {name: _moments(name, found, matrices[name], fan_ins) for name, found in second.items()}
+    except ValueError as error:
         raise InvalidNetwork(f"these moments are not of these tensors: {error}", reason="INVALID_MOMENTS") from error
 
 
-def _moments(name: str, second: Any, matrix: bytearray, fan_in: int) -> Moments:
+def _moments(name: str, second: Any, matrix: bytearray, fan_ins: Mapping[str, int]) -> Moments:
+    if name not in fan_ins:
+        raise ValueError(f"there are moments of {name!r}, and no tensor of weights has that name")
+    fan_in = fan_ins[name]
     if len(second) % fan_in:
         raise ValueError(f"{name!r} has {len(second)} moments for neurons of {fan_in} weights")
     if not matrix:

@@ -28,7 +28,7 @@ def shrink_file(path: Path, output: Path, network: Network, network_output: Path
     used = {name for node in topology.nodes for name in tensor_names(node.operation)} & arrays.keys()
     try:
         shrunk = shrink(topology, {name: _numbers(name, arrays[name]) for name in used})
-    except (InvalidTopology, KeyError) as error:
+    except InvalidTopology as error:
         raise InvalidNetwork(f"the network is not of {path}: {error}", reason="INVALID_TOPOLOGY") from error
     smaller = {**arrays, **shrunk.tensors}
     message.topology.CopyFrom(write_topology(shrunk.topology))

@@ -1,8 +1,11 @@
 """From stored order to rows of neurons, and back."""
 
+from typing import cast
+
 import numpy as np
 
-from ellq_math.dtypes import WEIGHT_DTYPES
+from ellq_math.dtypes import WEIGHT_DTYPES, Bits, decode
+from ellq_math.sums import Array
 from ellq_server.planning import Plan
 
 
@@ -14,6 +17,11 @@ def to_rows(plan: Plan, stored: bytearray) -> bytearray:
 def from_rows(plan: Plan, rows: memoryview) -> memoryview:
     """Return the weights as stored; the very buffer when that is neuron-major order."""
     return rows if _is_neuron_major(plan) else memoryview(_transposed(plan, rows, forwards=False))
+
+
+def numbers(plan: Plan, payload: bytes | memoryview) -> Array:
+    """Return the weights of a tensor in float64, in the order in which they lie there. Shape: (weights,)."""
+    return decode(cast(Bits, np.frombuffer(payload, WEIGHT_DTYPES[plan.entry.dtype].bits)), plan.entry.dtype)
 
 
 def stored_index(plan: Plan, flat: int) -> tuple[int, ...]:

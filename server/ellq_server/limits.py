@@ -3,10 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from ellq_math.network.groups import graph_groups
-from ellq_math.network.nodes import Conv
-from ellq_math.network.sensitivities import MOST_READOUTS, tensors_on_the_way
-from ellq_math.network.topology import Graph, Step, work
+from ellq_math.network.topology import Graph, work
 from ellq_math.rules import ErrorBudget, Lasso, NOfM
 from ellq_server.header import Header
 from ellq_server.planning import Plan, Planning
@@ -14,6 +11,7 @@ from ellq_server.refusals import InvalidRequest, TooLarge, shorten
 from ellq_server.requests import Request
 from ellq_server.scoped_rules import Scope, unsketchable
 from ellq_server.settings import Settings
+from ellq_server.walks import gains_of, walk_bytes
 from ellq_server.workbench import Workbench
 
 TENSORS_AT_HAND = 3
@@ -46,9 +44,6 @@ NETWORK_BYTES_A_WEIGHT = 96
 
 NETWORK_BYTES_A_VALUE = 96
 """Intervals of what a network computes and of its errors: six float64 and passing ones for each value of each node."""
-
-READOUT_BYTES = 32
-"""A sensitivity of one readout to one group of a node, and passing ones."""
 
 LASSO_SWEEPS = 1000
 """Sweeps over the weights of a neuron that LASSO rarely exceeds (40 penalties of at most 96 each)."""
@@ -110,29 +105,34 @@ def needed_bytes(header: Header, planning: Planning, limits: Limits, bench: Work
     _check_lasso(planning, limits, bench.request)
     largest = max(planning.plans, key=lambda plan: _tensor_bytes(plan, bench), default=None)
     needed = CALL_BYTES + (_tensor_bytes(largest, bench) if largest else 0)
+    if bench.request.walks_back and bench.graph:
+        needed += walk_bytes(bench.graph, planning)
     if largest and needed > limits.memory_bytes:
         name = shorten(repr(largest.entry.name))
         message = f"tensor {name} needs {needed} bytes of memory with these options; this server has {limits.memory_bytes}"
         raise TooLarge(message, reason="TENSOR_TOO_LARGE", field="data")
     pooled, certified = _is_pooled(bench.request, planning), _is_certified(bench)
-    if bench.request.walks_back and bench.graph:
-        needed += _walk_bytes(bench.graph, planning)
     if not pooled and not certified:
         return Needs(needed, held=False)
-    held = header.payload_bytes + sum(_held_bytes(plan, bench) for plan in planning.compressible)
-    if certified and bench.graph:
-        _check_work(bench.graph, planning, limits)
-        held += _network_bytes(bench.graph, planning)
-    if header.payload_bytes <= limits.pooled_payload_bytes and needed + held <= limits.memory_bytes:
-        return Needs(needed + held, held=True)
+    graph = bench.graph if certified else None
+    held = needed + header.payload_bytes + sum(_held_bytes(plan, bench) for plan in planning.compressible)
+    held += _network_bytes(graph, planning) if graph else 0
+    if header.payload_bytes <= limits.pooled_payload_bytes and held <= limits.memory_bytes:
+        if graph:
+            _check_work(graph, planning, limits)
+        return Needs(held, held=True)
     if not pooled and not bench.request.needs_network:
         return Needs(needed, held=False)
-    holds = f"{header.payload_bytes} bytes of payload need {needed + held} bytes of memory at once"
+    holds = f"{header.payload_bytes} bytes of payload need {held} bytes of memory at once"
     allowed = f"this server has {limits.memory_bytes} and holds at most {limits.pooled_payload_bytes} bytes of payload"
-    message = f"{_only_held(bench.request)} cannot be had here: {holds}; {allowed}"
-    if _only_held(bench.request) is None:
-        message = f"a rule of SCOPE_GLOBAL needs a sketch here: {holds}; {allowed}; call Analyze with options.sketch first"
-    raise InvalidRequest(message, reason="SKETCH_REQUIRED", field="options.sketch")
+    raise _too_large_to_hold(bench.request, f"{holds}; {allowed}")
+
+
+def _too_large_to_hold(request: Request, why: str) -> InvalidRequest:
+    message = f"a rule of SCOPE_GLOBAL needs a sketch here: {why}; call Analyze with options.sketch first"
+    if whole := _only_held(request):
+        message = f"{whole} cannot be had here: {why}"
+    return InvalidRequest(message, reason="SKETCH_REQUIRED", field="options.sketch")
 
 
 def _only_held(request: Request) -> str | None:
@@ -166,31 +166,10 @@ def _held_bytes(plan: Plan, bench: Workbench) -> int:
 
 
 def _network_bytes(graph: Graph, planning: Planning) -> int:
-    shapes = {plan.entry.name: plan.entry.shape for plan in planning.plans}
-    largest = max((math.prod(shapes[name]) for name in graph.tensors), default=0)
+    largest = max((gains_of(step) for step in graph.layers), default=0)  # gains write out the zeros between groups
     values = sum(math.prod(step.shape) for step in graph.steps if step.shape is not None)
     untouched = sum(plan.entry.length_bytes for plan in planning.plans if plan.reason is not None)
     return NETWORK_BYTES_A_WEIGHT * largest + NETWORK_BYTES_A_VALUE * values + untouched
-
-
-def _walk_bytes(graph: Graph, planning: Planning) -> int:
-    """Return what a walk back takes beside the tensor at hand: a layer in numbers, what is felt, other tensors it asks for."""
-    lengths = {plan.entry.name: plan.entry.length_bytes for plan in planning.plans}
-    layers = {step.node.name for step in graph.layers}
-    largest = others = 0
-    for step, names in tensors_on_the_way(graph):
-        if step.node.name in layers:
-            largest = max(largest, lengths[names[0]] + NETWORK_BYTES_A_WEIGHT * _gains(step))
-        else:
-            others += sum(lengths[name] for name in names)
-    groups = sum(found.count for found in graph_groups(graph).values())
-    return largest + others + READOUT_BYTES * MOST_READOUTS * groups
-
-
-def _gains(step: Step) -> int:
-    """Return how many weights a layer has once groups of channels are written out, which gains are."""
-    channels = step.node.operation.groups if isinstance(step.node.operation, Conv) else 1
-    return channels * step.fan_in * (step.shape or (1,))[0]
 
 
 def _check_work(graph: Graph, planning: Planning, limits: Limits) -> None:

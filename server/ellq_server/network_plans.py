@@ -42,10 +42,20 @@ def neuron_axes(graph: Graph | None) -> Mapping[str, Axes]:
 
 
 def check_axes(graph: Graph | None, planning: Planning) -> None:
-    """Refuse overrides that take other axes for neurons than the network does. Errors: InvalidRequest (INVALID_NEURON_AXIS)."""
+    """Refuse overrides that take other axes for neurons than the network does.
+
+    Errors: InvalidRequest (INVALID_NEURON_AXIS); (INVALID_TOPOLOGY) for a tensor whose neurons are rows to one node and columns
+    to another: no choice of weights would suit both.
+    """
     plans = {plan.entry.name: plan for plan in planning.compressible}
+    known = neuron_axes(graph)
     for weight, axes, _ in _layers(graph):
-        if weight in plans and plans[weight].neuron_axis != axes:
+        if weight not in plans:
+            continue
+        if known[weight] != axes:
+            message = f"nodes take tensor {shorten(repr(weight))} both transposed and not; allowed is either, or to skip it"
+            raise InvalidRequest(message, reason="INVALID_TOPOLOGY", field=f"{FIELD}.topology")
+        if plans[weight].neuron_axis != axes:
             quoted, got = shorten(repr(weight)), list(plans[weight].neuron_axis)
             message = f"tensor {quoted} has neuron_axis {got} by an override; the network says {list(axes)}"
             raise InvalidRequest(message, reason="INVALID_NEURON_AXIS", field="options.selection.overrides")

@@ -1,16 +1,14 @@
 """The tensors of a network while a call holds them: as they came and as they go, decoded when the math asks."""
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from ellq_kernels.contract import Kernels
-from ellq_math.dtypes import WEIGHT_DTYPES, Bits, decode
 from ellq_math.sums import Array
-from ellq_server.layout import from_rows
+from ellq_server.layout import from_rows, numbers
 from ellq_server.planning import Plan
 from ellq_server.workbench import Measured
 
@@ -44,17 +42,17 @@ class NetworkTensors:
         """Return the tensor as it came: float64, stored shape."""
         if name in self._untouched:
             plan, stored = self._untouched[name]
-            return _decoded(plan, stored)
+            return numbers(plan, stored).reshape(plan.entry.shape)
         measured = self._measured[name]
         assert measured.original is not None
-        return _decoded(measured.plan, from_rows(measured.plan, memoryview(measured.original)))
+        return _stored(measured, memoryview(measured.original))
 
     def changed(self, name: str) -> Array:
         """Return the tensor as it is now: float64, stored shape."""
         if name in self._untouched:
             return self.original(name)
         measured = self._measured[name]
-        return _decoded(measured.plan, from_rows(measured.plan, self._kernels.payload(measured.weights)))
+        return _stored(measured, self._kernels.payload(measured.weights))
 
     def with_trial(self, weights: Mapping[str, Any]) -> "NetworkTensors":
         """Return the same tensors, but changed as in these weights in the kernels' hands, by name."""
@@ -70,7 +68,7 @@ class NetworkTensors:
         return [name for name in self._untouched if not np.isfinite(self.original(name)).all()]
 
 
-def _decoded(plan: Plan, stored: bytes | memoryview) -> Array:
-    bits = cast(Bits, np.frombuffer(stored, WEIGHT_DTYPES[plan.entry.dtype].bits))
-    assert math.prod(plan.entry.shape) == bits.size
-    return decode(bits, plan.entry.dtype).reshape(plan.entry.shape)
+def _stored(measured: Measured, rows: memoryview) -> Array:
+    """Return the numbers of rows of neurons in the tensor's own shape."""
+    plan = measured.plan
+    return numbers(plan, from_rows(plan, rows)).reshape(plan.entry.shape)

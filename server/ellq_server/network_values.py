@@ -1,5 +1,6 @@
 """What is certified of a network, as messages."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from ellq.v1 import compression_pb2 as pb
@@ -13,6 +14,11 @@ from ellq_server.sketched_budgets import SketchedReply
 MOST_VALUES = 1000
 """Errors of single outputs that travel; beyond, only the largest and the norm do."""
 
+MOST_ENDINGS = 100
+
+LAYERS_BYTES = 3 << 18
+"""Bytes of all effects of layers: three quarters of what the message may have."""
+
 LONGEST_NAME = 200
 
 
@@ -23,12 +29,14 @@ def network_to_wire(found: NetworkReply | SketchedReply | Absence) -> pb.Network
     if isinstance(found, SketchedReply):
         return pb.NetworkCertificate(absence=pb.NETWORK_CERTIFICATE_ABSENCE_TOO_LARGE, budget=_spent(found, found.budget))
     findings = found.findings
+    layers = list(_that_fit(_effect(effect) for effect in findings.layers))
     wire = pb.NetworkCertificate(
         node=findings.node,
         reaches_output=findings.reaches_output,
-        endings=[_ending(ending) for ending in findings.endings],
+        endings=[_ending(ending) for ending in findings.endings[:MOST_ENDINGS]],
         grades=[_grade(certificate) for certificate in findings.grades],
-        layers=[_effect(effect) for effect in findings.layers],
+        layers=layers,
+        layers_left_out=len(findings.layers) - len(layers),
     )
     if findings.tightest is None:
         missing = pb.NETWORK_CERTIFICATE_ABSENCE_UNBOUNDED
@@ -50,6 +58,16 @@ def _spent(found: NetworkReply | SketchedReply, budget: ErrorBudget) -> pb.Budge
         unused=unused,
         grade=_value(pb.Grade, budget.grade.value),
     )
+
+
+def _that_fit(layers: Iterator[pb.LayerEffect]) -> Iterator[pb.LayerEffect]:
+    """Yield the first messages, as many as fit."""
+    room = LAYERS_BYTES
+    for layer in layers:
+        room -= layer.ByteSize()
+        if room < 0:
+            return
+        yield layer
 
 
 def _ending(ending: Ending) -> pb.Ending:

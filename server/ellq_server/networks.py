@@ -10,12 +10,10 @@ import numpy as np
 from ellq.v1 import compression_pb2 as pb
 from ellq_math.network import nodes
 from ellq_math.network.knowledge import Box, InvalidInputs, InvalidMoments, Knowledge, Moments
-from ellq_math.network.topology import Graph, InvalidTopology, read_graph
+from ellq_math.network.topology import MAX_NODES, Graph, InvalidTopology, read_graph
 from ellq_math.sums import Array
 from ellq_server.refusals import InvalidRequest, shorten
 
-MOST_NODES = 10_000
-LONGEST_WHAT = 200
 MOST_MARGINS = 1 << 18
 
 FIELD = "options.network"
@@ -41,11 +39,9 @@ class Network:
 
 
 def network_from_wire(wire: pb.Network) -> Network:
-    """Return the network. Errors: InvalidRequest (INVALID_TOPOLOGY, INVALID_INPUTS)."""
-    if not wire.topology.nodes:
-        raise _bad_topology("the topology has no nodes", f"{FIELD}.topology.nodes")
-    if len(wire.topology.nodes) > MOST_NODES:
-        message = f"the topology has {len(wire.topology.nodes)} nodes; at most {MOST_NODES} are allowed"
+    """Return the network. Errors: InvalidRequest (INVALID_TOPOLOGY, INVALID_ENUM, INVALID_INPUTS)."""
+    if not 1 <= len(wire.topology.nodes) <= MAX_NODES:  # before any of them is read
+        message = f"the topology has {len(wire.topology.nodes)} nodes; allowed are 1 to {MAX_NODES}"
         raise _bad_topology(message, f"{FIELD}.topology.nodes")
     found = tuple(_node(node, f"{FIELD}.topology.nodes[{index}]") for index, node in enumerate(wire.topology.nodes))
     inputs = wire.inputs
@@ -105,20 +101,22 @@ def _operation(wire: Any, field: str) -> nodes.Operation:
         case pb.AffineNode():
             return nodes.Affine(tuple(wire.scale), tuple(wire.shift))
         case pb.UnboundedNode():
-            return nodes.Unbounded(shorten(wire.what, LONGEST_WHAT))
+            return nodes.Unbounded(wire.what)
         case pb.AddNode():
             return nodes.Add()
         case pb.ConcatNode():
             return nodes.Concat()
         case pb.GlobalMeanNode():
             return nodes.GlobalMean()
-        case _:
+        case pb.SoftmaxNode():
             return nodes.Softmax()
+        case _:
+            raise TypeError(f"{field} is an operation of the contract that nobody reads")
 
 
 def _word(enum: Any, value: int, field: str) -> str:
     """Return the math's word for an enum value. Errors: InvalidRequest (INVALID_ENUM)."""
-    prefix = f"{enum.Name(0).removesuffix('UNSPECIFIED')}"
+    prefix = enum.Name(0).removesuffix("UNSPECIFIED")
     known = [enum.Name(number) for number in enum.values() if number]
     if value not in enum.values() or value == 0:
         message = f"{field} is {value}; allowed are {', '.join(known)}"

@@ -1,17 +1,15 @@
 """What is certified about one changed tensor, measured on the very weights that are sent and checked against what is known."""
 
-from typing import cast
-
 import numpy as np
 
 from ellq_math.bounds import tail_bound
 from ellq_math.certificates import certify_layer, certify_neurons, cut_norm
-from ellq_math.dtypes import WEIGHT_DTYPES, Bits, decode
 from ellq_math.network.groups import root_of_squares
 from ellq_math.network.quadratic import row_errors
 from ellq_math.rules import ErrorBudget, NOfM
 from ellq_math.sums import Array, round_down, sum_roundings
 from ellq_math.values import Tails
+from ellq_server.layout import numbers
 from ellq_server.refusals import CertificateRefuted, shorten
 from ellq_server.scoped_rules import ScopedRule
 from ellq_server.workbench import Bound, Changed, Choice, MeanSquare, Measured, Proof, Workbench
@@ -64,9 +62,7 @@ def _mean_square(bench: Workbench, measured: Measured) -> MeanSquare | None:
 
 
 def _rows(measured: Measured, payload: memoryview) -> Array:
-    plan = measured.plan
-    bits = cast(Bits, np.frombuffer(payload, WEIGHT_DTYPES[plan.entry.dtype].bits))
-    return decode(bits, plan.entry.dtype).reshape(plan.neurons, plan.fan_in)
+    return numbers(measured.plan, payload).reshape(measured.plan.neurons, measured.plan.fan_in)
 
 
 def _recount(measured: Measured, tails: Tails, choice: Choice) -> None:

@@ -3,19 +3,18 @@
 import hashlib
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from ellq_kernels.contract import Kernels
 from ellq_math.allocation import Allocation, allocate, fixed_points, pool_target, tail_budgets
 from ellq_math.distributions import Distribution, describe
-from ellq_math.dtypes import WEIGHT_DTYPES, Bits, decode
 from ellq_math.pooling import fold
 from ellq_math.rules import CountRule, ErrorBudget, Lasso, Tail, orders_for
 from ellq_math.values import Tails
 from ellq_server.byte_stream import ByteStream
-from ellq_server.layout import from_rows, stored_index, to_rows
+from ellq_server.layout import from_rows, numbers, stored_index, to_rows
 from ellq_server.planning import Plan, Reason
 from ellq_server.proofs import prove
 from ellq_server.refusals import InvalidRequest, NonfiniteWeight, shorten
@@ -169,8 +168,7 @@ def _nonfinite(bench: Workbench, plan: Plan, stored: bytearray, flat: int) -> Ou
 
 
 def _describe(kernels: Kernels, plan: Plan, weights: Any) -> Distribution:
-    bits = cast(Bits, np.frombuffer(kernels.payload(weights), WEIGHT_DTYPES[plan.entry.dtype].bits))
-    return describe(decode(bits, plan.entry.dtype).reshape(plan.neurons, plan.fan_in))
+    return describe(numbers(plan, kernels.payload(weights)).reshape(plan.neurons, plan.fan_in))
 
 
 def orders_of(request: Request, rules: Collection[ScopedRule]) -> tuple[float, ...]:

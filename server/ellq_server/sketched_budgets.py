@@ -48,7 +48,7 @@ def count_costs(bench: Workbench, stream: ByteStream, planning: Planning, builde
     """
     walk = None if bench.graph is None else Walk(bench, bench.graph, planning)
     if walk:
-        _demand_few_neurons(walk, planning)
+        _demand_neurons(walk, planning)
     for plan in planning.plans:
         if walk:
             walk.reach(plan)
@@ -74,8 +74,8 @@ def cut_by_sketch(
 ) -> Generator[Outcome, None, SketchedReply]:
     """Cut every tensor by the threshold of a final sketch; return what that spent.
 
-    Errors: InvalidRequest (INVALID_SKETCH) as soon as more is spent than the budget has, or when other weights are cut than those
-    that were counted.
+    Errors: InvalidRequest (INVALID_SKETCH) as soon as more is spent than the budget has, or when the sketch cuts another number
+    of weights than it counts.
     """
     rule = scoped.rule
     assert isinstance(rule, ErrorBudget)
@@ -138,7 +138,9 @@ def _statistics(bench: Workbench, measured: Measured, costs: Any) -> Magnitudes:
     return Magnitudes(costs, neurons, replace(fold(neurons), zeros=measured.layer.zeros))
 
 
-def _demand_few_neurons(walk: Walk, planning: Planning) -> None:
+def _demand_neurons(walk: Walk, planning: Planning) -> None:
     neurons = sum(plan.neurons for plan in planning.compressible if plan.entry.name in walk.layers)
+    if neurons == 0:
+        raise invalid_sketch("no layer of the network is compressible: the budget has nothing to cut")
     if neurons > MOST_NEURONS:
         raise invalid_sketch(f"the budget is over {neurons} neurons; a sketch carries sensitivities of at most {MOST_NEURONS}")

@@ -1,9 +1,10 @@
 """The walk from a network's outputs back to its input, along a stream that brings the layers last first."""
 
 from ellq_math.network.findings import Grade
+from ellq_math.network.groups import graph_groups
 from ellq_math.network.nodes import Conv, Linear
-from ellq_math.network.sensitivities import tensors_on_the_way, walk_back
-from ellq_math.network.topology import Graph
+from ellq_math.network.sensitivities import readouts, tensors_on_the_way, walk_back
+from ellq_math.network.topology import Graph, Step
 from ellq_math.sums import Array
 from ellq_server.budgets import budget_refusals
 from ellq_server.network_tensors import NetworkTensors
@@ -11,6 +12,31 @@ from ellq_server.planning import Plan, Planning
 from ellq_server.refusals import InvalidRequest, shorten
 from ellq_server.sketches import invalid_sketch
 from ellq_server.workbench import Measured, Workbench
+
+GAIN_BYTES = 96
+"""A layer's weights as float64, their magnitudes, what they enlarge errors by, and passing copies."""
+
+READOUT_BYTES = 32
+"""What one readout feels of one group of values, and passing copies."""
+
+
+def walk_bytes(graph: Graph, planning: Planning) -> int:
+    """Return what a walk takes beside the tensor at hand: a layer in numbers, what is felt, and other tensors it asks for."""
+    lengths = {plan.entry.name: plan.entry.length_bytes for plan in planning.plans}
+    largest = others = 0
+    for step, names in tensors_on_the_way(graph):
+        if isinstance(step.node.operation, Linear | Conv):
+            largest = max(largest, lengths[names[0]] + GAIN_BYTES * gains_of(step))
+        else:
+            others += sum(lengths[name] for name in names)
+    groups = {name: found.count for name, found in graph_groups(graph).items()}
+    return largest + others + READOUT_BYTES * readouts(groups.get(graph.output, 0)) * sum(groups.values())
+
+
+def gains_of(step: Step) -> int:
+    """Return how many weights a layer has once zeros between its groups of channels are written out, as gains are."""
+    apart = step.node.operation.groups if isinstance(step.node.operation, Conv) else 1
+    return apart * step.fan_in * (step.shape or (1,))[0]
 
 
 class Walk:

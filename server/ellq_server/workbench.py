@@ -1,7 +1,7 @@
 """What passes from step to step while a tensor is worked on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ellq_kernels.contract import Kernels
@@ -26,18 +26,18 @@ class Workbench:
     stopwatch: Stopwatch
     graph: Graph | None = None
     """How the tensors make up a network. None: nobody told, or the payload is too large to hold."""
-    moments: Mapping[str, Moments] | None = None
-    """By tensor, held against the tensors. None: none were sent."""
+    moments: Mapping[str, Moments] = field(default_factory=dict[str, Moments])
+    """By tensor, held against the tensors."""
 
     @property
     def knowledge(self) -> Knowledge:
         """All that is known of the inputs of the network."""
         network = self.request.network
-        return network.knowledge(self.moments or {}) if network else Knowledge(moments=self.moments or {})
+        return network.knowledge(self.moments) if network else Knowledge(moments=self.moments)
 
     def moments_of(self, plan: Plan) -> Moments | None:
         """Return what is known of the inputs of a tensor."""
-        return (self.moments or {}).get(plan.entry.name)
+        return self.moments.get(plan.entry.name)
 
     def needs_original(self, plan: Plan) -> bool:
         """Return whether a tensor's weights are needed again after they were changed."""

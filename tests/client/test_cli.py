@@ -136,7 +136,7 @@ def test_the_certificate_of_the_network_is_told_in_sentences(ellq, fake, checkpo
     assert "network    speaks of node 'fc', NOT the output; the smallest error is that of ball" in out
     assert "no value of node 'fc' moves by more than 0.5" in out
     assert "NOTHING is promised of the network's output" in out
-    assert "It ends before 'head': no bound is known for layer norm." in out
+    assert "A certificate ends before 'head': no bound is known for layer norm." in out
 
 
 def test_shrink_takes_dead_neurons_out(ellq, tmp_path):

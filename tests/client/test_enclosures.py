@@ -42,10 +42,10 @@ async def test_a_repeated_call_sends_the_moments_again(fake, refusal, checkpoint
     assert fake.moments == [frames] * 5
 
 
-def test_a_budget_over_too_large_a_payload_is_refused_as_it_is(fake, refusal, checkpoint):
+def test_a_budget_in_a_box_over_too_large_a_payload_is_refused_as_it_is(fake, refusal, checkpoint):
     fake.refusals = [refusal(grpc.StatusCode.INVALID_ARGUMENT, "too large to hold", "SKETCH_REQUIRED")]
     with Client(fake.address) as client, pytest.raises(Exception, match="too large to hold"):
-        client.compress(checkpoint, rule=RULE, network=NETWORK).result()
+        client.compress(checkpoint, rule=ErrorBudget(max_error=1, grade="box"), network=NETWORK).result()
     assert len(fake.requests) == 1, "no sketch can help"
 
 
@@ -55,7 +55,8 @@ def certificate(**changes) -> NetworkCertificate:
     for grade, error in ((pb.GRADE_BOX, 0.5), (pb.GRADE_BALL, 0.25), (pb.GRADE_MEAN_SQUARE, 0.0123449)):
         message.grades.add(grade=grade, node="fc", output_error_max=error, output_error_l2=2 * error, output_errors=[error])
     message.grades[2].unchanged_share = 0.970051
-    message.budget.CopyFrom(pb.BudgetSpent(max_error=0.1, cost=0.09, certified_error=0.0123449, unused=0.0876551))
+    spent = {"max_error": 0.1, "cost": 0.09, "certified_error": 0.0123449, "unused": 0.0876551}
+    message.budget.CopyFrom(pb.BudgetSpent(**spent, grade=pb.GRADE_MEAN_SQUARE))
     for name, value in changes.items():
         setattr(message, name, value)
     return mirror(NetworkCertificate, message)
@@ -65,12 +66,13 @@ def test_every_grade_says_what_it_promises_and_what_not():
     assert certificate().told() == (
         "For every input in the stated box, no output moves by more than 0.5, and all of them together by no more than 1 (l_2 "
         "norm).",
-        "For every input in the stated ball (l_2 norm), no output moves by more than 0.25, and all of them together by no more "
-        "than 0.5 (l_2 norm).",
+        "For every input in the ball and in the box, as far as either is stated, no output moves by more than 0.25, and all of "
+        "them together by no more than 0.5 (l_2 norm).",
         "On average (root mean square) over the distribution of the moments, no output moves by more than 0.01235, and all of "
         "them together by no more than 0.02469 (l_2 norm). Of the samples that margins and moments were measured on, at least "
         "97.00 % keep their class. A single input can move it further, and inputs of another distribution are not covered.",
-        "Of an error of 0.1, what was cut moves no output by more than 0.01235 in the rule's grade; 0.08765 is unused.",
+        "Of an error of 0.1, what was cut moves no output by more than 0.01235 (on average (root mean square) over the "
+        "distribution of the moments); 0.08765 is unused.",
     )
 
 
@@ -83,8 +85,8 @@ def test_a_certificate_that_ends_early_never_speaks_of_the_output():
         "unbounded", endings=(Ending("attention", "unbounded", "no bound is known for softmax attention"),)
     )
     assert ended.told() == (
-        "No statement about the whole network: not even the first node has a bound.",
-        "It ends before 'attention': no bound is known for softmax attention.",
+        "No statement about the whole network: no layer with weights has a bound.",
+        "A certificate ends before 'attention': no bound is known for softmax attention.",
     )
 
 
@@ -95,7 +97,7 @@ def test_every_absence_has_a_reason(absence):
 
 
 def test_a_share_was_no_promise():
-    assert "No error was asked for" in BudgetSpent(None, 0.5, 0.25, None).told()
+    assert "No error was asked for" in BudgetSpent(None, 0.5, 0.25, None, "box").told()
 
 
 @given(st.floats(0, allow_nan=False, allow_infinity=False))

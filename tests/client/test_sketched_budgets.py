@@ -33,16 +33,18 @@ from ellq_server.settings import Settings
 RANDOM = np.random.default_rng(5)
 INPUTS = RANDOM.uniform(-1, 1, (300, 12))
 IMAGES = RANDOM.uniform(-1, 1, (40, 2, 5, 5))
-PADDING = {"counters": np.zeros(60_000, np.int64)}
+PADDING = {f"counters{i}": np.zeros(6000, np.int64) for i in range(10)}
 
-MLP = chain(
-    Input(12), Linear("first.weight", "first.bias"), Relu(), Linear("second.weight"), Relu(), Linear("third.weight")
-)
+MLP = chain(Input(12), Linear("first.weight", "first.bias"), Relu(), Linear("second.weight"), Relu(), Linear("third.weight"))
 CNN = Network(
     [
         Node("image", Input(2, 5, 5)),
         Node("conv1", Conv("conv1.weight", "conv1.bias", padding=1), "image"),
-        Node("norm", BatchNorm(mean="norm.mean", variance="norm.variance", weight="norm.weight", bias="norm.bias", epsilon=1e-5), "conv1"),
+        Node(
+            "norm",
+            BatchNorm(mean="norm.mean", variance="norm.variance", weight="norm.weight", bias="norm.bias", epsilon=1e-5),
+            "conv1",
+        ),
         Node("relu", Relu(), "norm"),
         Node("conv2", Conv("conv2.weight", padding=1), "relu"),
         Node("sum", Add(), "relu", "conv2"),

@@ -36,7 +36,7 @@ def cycle(topology: pb.Topology) -> None:
 
 
 BAD_TOPOLOGIES = {
-    "nothing": (lambda t: t.Clear(), "no nodes"),
+    "nothing": (lambda t: t.Clear(), "0 nodes"),
     "cycle": (cycle, "relu0"),
     "unknown input": (lambda t: node(t, "fc0").inputs.__setitem__(0, "y"), "'y'"),
     "unknown tensor": (lambda t: setattr(node(t, "fc0").linear, "weight", "fc9.weight"), "fc9.weight"),
@@ -51,6 +51,7 @@ BAD_TOPOLOGIES = {
     "relu of two": (lambda t: node(t, "relu0").inputs.append("x"), "relu0"),
     "add of one": (lambda t: add(t, name="sum", inputs=["fc2"], add=pb.AddNode()), "sum"),
     "add of shapes": (lambda t: add(t, name="sum", inputs=["fc2", "fc1"], add=pb.AddNode()), "sum"),
+    "long description": (lambda t: add(t, name="odd", inputs=["fc2"], unbounded=pb.UnboundedNode(what="x" * 201)), "201"),
     "two inputs": (lambda t: add(t, name="z", input=pb.InputNode(shape=[6])), "z"),
     "two outputs": (lambda t: add(t, name="side", inputs=["fc1"], activation=RELU), "side"),
     "unknown output": (lambda t: setattr(t, "output", "nowhere"), "nowhere"),
@@ -205,6 +206,16 @@ def test_too_many_nodes_are_refused(caller: Caller) -> None:
     refusal = caller.refused(STREAM, network=pb.Network(topology=pb.Topology(nodes=chain)))
     assert refusal.reason == "INVALID_TOPOLOGY"
     assert "10000" in refusal.message
+
+
+def test_a_tensor_that_is_rows_to_one_node_and_columns_to_another_is_refused(caller: Caller) -> None:
+    nodes = [pb.Node(name="x", input=pb.InputNode(shape=[6]))]
+    nodes.append(pb.Node(name="a", inputs=["x"], linear=pb.LinearNode(weight="tied")))
+    nodes.append(pb.Node(name="b", inputs=["a"], linear=pb.LinearNode(weight="tied", transposed=True)))
+    wire = pb.Network(topology=pb.Topology(nodes=nodes))
+    refusal = caller.refused(stream_of({"tied": np.ones((6, 6))}), network=wire)
+    assert refusal.reason == "INVALID_TOPOLOGY"
+    assert "'tied' both transposed and not" in refusal.message
 
 
 @pytest.mark.parametrize("variance", [-1.0, 1.7e308])

@@ -12,9 +12,11 @@ from ellq_kernels import make_kernels
 from ellq_server.admission import Admission
 from ellq_server.header import parse_header
 from ellq_server.limits import CALL_BYTES, TENSORS_AT_HAND, limits_of, needed_bytes
+from ellq_server.moments import MomentsReader
+from ellq_server.network_plans import fit_moments, neuron_axes, read_network
 from ellq_server.planning import plan_tensors
 from ellq_server.refusals import Busy
-from ellq_server.requests import read_analyze
+from ellq_server.requests import read_analyze, read_compress
 from ellq_server.sentence import Workbench, orders_of
 from ellq_server.settings import Settings
 from ellq_server.stopwatch import Stopwatch
@@ -116,3 +118,45 @@ def test_memory_that_is_reserved_is_not_given_twice() -> None:
         with admission.memory(40):
             assert admission.reserved_bytes == 100
     assert admission.reserved_bytes == 0
+
+
+WIDE = {"fc0.weight": (4096, 1024), "fc1.weight": (64, 4096)}
+NODES = [
+    pb.Node(name="x", input=pb.InputNode(shape=[1024])),
+    pb.Node(name="fc0", inputs=["x"], linear=pb.LinearNode(weight="fc0.weight")),
+    pb.Node(name="relu", inputs=["fc0"], activation=pb.ActivationNode(kind=pb.ACTIVATION_KIND_RELU)),
+    pb.Node(name="fc1", inputs=["relu"], linear=pb.LinearNode(weight="fc1.weight")),
+]
+UNIT_BOX = pb.InputKnowledge(box=pb.Box(low=[-1], high=[1]))
+WIDE_NETWORK = pb.Network(topology=pb.Topology(nodes=NODES), inputs=UNIT_BOX)
+BUDGET = pb.Rule(scope=pb.SCOPE_GLOBAL, error_budget=pb.ErrorBudgetRule(max_error=10, grade=pb.GRADE_MEAN_SQUARE))
+
+
+@pytest.mark.parametrize("rule", [HALF, BUDGET], ids=["half", "budget"])
+def test_a_network_takes_no_more_than_it_reserves(process: Process, rule: pb.Rule) -> None:
+    rng = np.random.default_rng(0)
+    weights = {name: rng.standard_normal(shape).astype(np.float32) / 32 for name, shape in WIDE.items()}
+    moments = [pb.Moments(tensor=name, second_moments=[1.0] * shape[1]) for name, shape in WIDE.items()]
+    stream = stream_of(weights)
+    options = {"network": WIDE_NETWORK, "remove_dead_neurons": True}
+    before = process.peak_memory_bytes()
+    answer = process.caller.compress(stream, rule, moments=moments, **options)
+    taken = process.peak_memory_bytes() - before
+    assert len(answer.summary.network.grades) == 3
+    assert taken <= reserved_for_network(stream, pb.CompressOptions(rule=rule, **options), moments)
+
+
+def reserved_for_network(stream: bytes, options: pb.CompressOptions, moments: list[pb.Moments]) -> int:
+    reader = MomentsReader(1 << 30)
+    for one in moments:
+        reader.add(one)
+    request = read_compress(options, reader.done())
+    header = parse_header(b"", stream[8 : 8 + int.from_bytes(stream[:8], "little")], most_tensors=10)
+    graph = read_network(request, header.tensors)
+    planning = plan_tensors(header.tensors, request.selection, neuron_axes(graph))
+    assert request.rule is not None
+    orders, stopwatch = orders_of(request, [request.rule]), Stopwatch(lambda stage, seconds: None)
+    bench = Workbench(make_kernels("cpu"), request, orders, stopwatch, graph, fit_moments(request, planning, graph))
+    needed = needed_bytes(header, planning, limits_of(Settings()), bench)
+    assert needed.held
+    return needed.bytes

@@ -197,7 +197,37 @@ def test_a_certificate_is_the_same_with_and_without_its_dead_neurons(caller: Cal
     asked = {"network": NETWORK, "moments": MOMENTS}
     kept, gone = (caller.compress(STREAM, rule, **asked, remove_dead_neurons=dead).summary for dead in (False, True))
     assert gone.zeros_after > kept.zeros_after
+    for found in (gone.network, kept.network):
+        found.ClearField("layers")  # these speak of all neurons, the dead ones too
     assert gone.network == kept.network
+
+
+@pytest.mark.parametrize("dead", [False, True])
+@pytest.mark.parametrize("ratio", [0.5, 0.85])
+def test_no_effect_of_a_layer_is_below_what_is_measured(caller: Caller, ratio: float, dead: bool) -> None:
+    rule = pb.Rule(scope=GLOBAL, fraction=pb.FractionRule(pruned_ratio=ratio))
+    answer = caller.compress(STREAM, rule, network=NETWORK, moments=MOMENTS, remove_dead_neurons=dead)
+    effects = {(one.node, one.grade): one for one in answer.summary.network.layers}
+    assert len(effects) == 9
+    weights = written(answer)
+    before, after = (perceptron.forward(tensors, X)[1] for tensors in (WEIGHTS, weights))
+    for layer, (entered, entering) in enumerate(zip(before, after, strict=True)):
+        whole, left = (tensors[f"fc{layer}.weight"].astype(np.float64).T for tensors in (WEIGHTS, weights))
+        own, moved = entered @ (left - whole), entering @ left - entered @ whole
+        for grade, most in ((pb.GRADE_BOX, worst), (pb.GRADE_BALL, worst), (pb.GRADE_MEAN_SQUARE, mean)):
+            effect = effects[f"fc{layer}", grade]
+            assert most(own)[0] <= effect.own_error_max
+            assert most(own)[1] <= effect.own_error_l2
+            assert most(moved)[0] <= effect.error_max
+            assert most(moved)[1] <= effect.error_l2
+
+
+def worst(errors: np.ndarray) -> tuple[float, float]:
+    return np.abs(errors).max(), np.linalg.norm(errors, axis=1).max()
+
+
+def mean(errors: np.ndarray) -> tuple[float, float]:
+    return np.sqrt((errors**2).mean(axis=0)).max(), np.sqrt((errors**2).sum(axis=1).mean())
 
 
 def test_nothing_is_said_where_nothing_is_bounded(caller: Caller) -> None:

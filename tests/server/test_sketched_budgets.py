@@ -1,6 +1,7 @@
 """An error budget over weights that no call holds: passes of sketches cut the same weights as one call that holds them all."""
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Iterator
 
 import grpc
 import numpy as np
@@ -9,10 +10,13 @@ import pytest
 from ellq.v1 import compression_pb2 as pb
 from ellq_server.limits import CALL_BYTES
 from tests.server import perceptron
-from tests.server.wire import Caller, Refusal, read_refusal, stream_of
+from tests.server.process import Process
+from tests.server.wire import Caller, Refusal, cut, gather, read_refusal, stream_of, with_header
 
 WEIGHTS = perceptron.tensors()
+WEIGHTS["fc1.weight"][0, :3] = 0
 X = perceptron.samples()
+X[:, 2] = 0  # so that weights that are not zero cost nothing
 MOMENTS = perceptron.moments(WEIGHTS, X)
 NETWORK = perceptron.network()
 BESIDE = {"counter": np.zeros(20_000, np.int64), "beside.weight": np.ones((30, 50), np.float32)}
@@ -95,6 +99,31 @@ def test_the_budget_is_never_exceeded_and_the_rest_is_told(small: Caller) -> Non
     assert 0 < np.sqrt((moved**2).mean(axis=0)).max() <= found.budget.cost
 
 
+def test_the_first_pass_holds_one_layer_at_a_time() -> None:
+    """Of 130 layers, which alone are more than everything that the call may take."""
+    layers, weights = range(130), np.random.default_rng(6).normal(size=(600, 600)).astype(np.float32) / 600
+    topology = pb.Topology(nodes=[pb.Node(name="x", input=pb.InputNode(shape=[600]))])
+    for layer in layers:
+        linear = pb.LinearNode(weight=f"w{layer}")
+        topology.nodes.append(pb.Node(name=f"n{layer}", inputs=[topology.nodes[-1].name], linear=linear))
+    spans = {f"w{129 - place}": [place * weights.nbytes, (place + 1) * weights.nbytes] for place in layers}
+    header = {name: {"dtype": "F32", "shape": [600, 600], "data_offsets": span} for name, span in spans.items()}
+    options = pb.AnalyzeOptions(rule=RULES["error"], sketch=pb.SketchOptions(), network=pb.Network(topology=topology))
+
+    def frames() -> Iterator[pb.AnalyzeRequest]:
+        yield pb.AnalyzeRequest(options=options)
+        yield from (pb.AnalyzeRequest(moments=pb.Moments(tensor=name, second_moments=[1.0] * 600)) for name in spans)
+        yield pb.AnalyzeRequest(data=with_header(json.dumps(header).encode()))
+        for _ in spans:
+            yield from (pb.AnalyzeRequest(data=data) for data in cut(weights.tobytes(), 1 << 20))
+
+    with Process() as process:
+        before = process.peak_memory_bytes()
+        answer = gather(process.caller.stub.Analyze(frames(), timeout=120))
+        assert len(answer.summary.sketch.sensitivities) == len(layers)
+        assert process.peak_memory_bytes() - before < len(layers) * weights.nbytes
+
+
 def test_of_a_share_the_cost_is_told(small: Caller) -> None:
     sketch = passes(small, RULES["share"], stream_of(LAST_FIRST), STREAM, **ASKED)[-1]
     spent = small.compress(STREAM, RULES["share"], sketch=sketch, **ASKED).summary.network.budget
@@ -158,10 +187,24 @@ def test_a_batch_normalisation_stands_before_the_layers_before_it(caller: Caller
     assert "brings tensor 'a' where 'v' is wanted" in analysis_refused(small, late, rule, **asked).message
 
 
+def test_a_budget_that_has_nothing_to_cut_is_refused_by_name(small: Caller) -> None:
+    refusal = analysis_refused(small, stream_of(LAST_FIRST), selection=pb.Selection(exclude=["fc*"]))
+    assert refusal.reason == "INVALID_SKETCH"
+    assert "no layer of the network is compressible" in refusal.message
+
+
+def test_layers_that_must_stay_are_walked_through(caller: Caller, small: Caller) -> None:
+    asked = {**ASKED, "selection": pb.Selection(exclude=["fc1.weight"])}
+    sketch = passes(small, RULES["share"], stream_of(LAST_FIRST), STREAM, **asked)[-1]
+    assert [one.tensor for one in sketch.sensitivities] == ["fc2.weight", "fc0.weight"]
+    assert small.compress(STREAM, RULES["share"], sketch=sketch, **asked).data == (
+        caller.compress(STREAM, RULES["share"], **asked).data
+    )
+
+
 def test_a_tensor_of_several_layers_is_refused_by_name(small: Caller) -> None:
     nodes = [pb.Node(name="x", input=pb.InputNode(shape=[4]))]
-    nodes += [pb.Node(name=name, inputs=[nodes[-1].name], linear=pb.LinearNode(weight="w")) for name in "a"]
-    nodes += [pb.Node(name=name, inputs=[nodes[-1].name], linear=pb.LinearNode(weight="w")) for name in "b"]
+    nodes += [pb.Node(name=name, inputs=[taken], linear=pb.LinearNode(weight="w")) for name, taken in ("ax", "ba")]
     asked = {
         "network": pb.Network(topology=pb.Topology(nodes=nodes)),
         "moments": [pb.Moments(tensor="w", second_moments=[1.0] * 4)],

@@ -84,9 +84,7 @@ class Enclosed:
     @cached_property
     def axes(self) -> Mapping[str, tuple[int, ...]]:
         """The axes that number the neurons of the network's layers."""
-        layers = [step.node.operation for step in self.graph.layers] if self.graph else []
-        transposed = {layer.weight for layer in layers if isinstance(layer, Linear) and layer.transposed}
-        return dict.fromkeys(transposed, (1,))
+        return dict.fromkeys(self.graph.transposed if self.graph else (), (1,))
 
     @cached_property
     def weighted(self) -> frozenset[str]:

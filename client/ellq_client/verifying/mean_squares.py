@@ -6,7 +6,7 @@ from ellq_client.errors import ClaimRefuted
 from ellq_client.values import Certificate
 from ellq_client.verifying.claims import LOOSENESS, Claims
 from ellq_math.network.knowledge import Moments
-from ellq_math.network.quadratic import row_errors
+from ellq_math.network.quadratic import input_roots, row_errors
 from ellq_math.sums import UNIT_ROUNDOFF, Array
 
 
@@ -40,7 +40,7 @@ def squared_errors(rows: Array, moments: Moments) -> tuple[Array, Array]:
     few times that (see quadratic.py), which is doubled here for two evaluations. Shape: (neurons, fan_in) -> twice (neurons,).
     """
     groups = moments.second_moments.size // rows.shape[1]
-    roots = np.repeat(np.sqrt(moments.second_moments).reshape(groups, -1), len(rows) // groups, axis=0)
+    roots = np.repeat(input_roots(moments, groups=groups, fan_in=rows.shape[1]), len(rows) // groups, axis=0)
     most = (np.abs(rows) * roots).sum(axis=1)
     errors = row_errors(rows, moments, groups=groups)
     return errors * errors, 16 * (2 * rows.shape[1] + 4) * UNIT_ROUNDOFF * most * most

@@ -95,6 +95,7 @@ def check_budget(claimed: NetworkCertificate, rule: Rule, *, cost: float | None)
     grade = claimed.grade(rule.grade) if claimed.reaches_output else None
     certified = cost if grade is None or grade.node != claimed.node else min(cost, grade.output_error_max)
     unused = None if rule.max_error is None else rule.max_error - certified
+    claims.equal(f"{where}.grade", told.grade, rule.grade)
     claims.equal(f"{where}.max_error", told.max_error, rule.max_error)
     claims.equal(f"{where}.cost", told.cost, cost)
     claims.equal(f"{where}.certified_error", told.certified_error, certified)

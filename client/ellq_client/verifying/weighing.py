@@ -9,7 +9,7 @@ from ellq_client.checkpoint import Checkpoint
 from ellq_client.verifying.matrices import Matrix
 from ellq_math.network.knowledge import Moments
 from ellq_math.network.weighing import KEY_MANTISSA_BITS, weigh
-from ellq_math.sums import Array, round_up
+from ellq_math.sums import Array
 
 
 @dataclass(frozen=True)
@@ -42,5 +42,5 @@ class WeighedMatrix(Matrix):
 
 def weighed_by_inputs(matrix: Matrix, moments: Moments) -> WeighedMatrix:
     """Return the tensor as |w_j| s_j, s_j the root of the second moment of input j, rounded up."""
-    roots = round_up(np.sqrt(moments.second_moments), roundings=1).reshape(-1, matrix.fan_in)
-    return WeighedMatrix(matrix.tensor, matrix.neuron_axis, np.ones(matrix.neurons), roots)
+    columns = moments.roots.reshape(-1, matrix.fan_in)
+    return WeighedMatrix(matrix.tensor, matrix.neuron_axis, np.ones(matrix.neurons), columns)

@@ -897,7 +897,7 @@ class Summary(_message.Message):
     def __init__(self, tensors: _Optional[int] = ..., compressible_tensors: _Optional[int] = ..., weights: _Optional[int] = ..., zeros_before: _Optional[int] = ..., zeros_after: _Optional[int] = ..., kept: _Optional[int] = ..., frobenius: _Optional[float] = ..., frobenius_ratio: _Optional[float] = ..., network: _Optional[_Union[NetworkCertificate, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., sketch: _Optional[_Union[Sketch, _Mapping]] = ..., **kwargs) -> None: ...
 
 class NetworkCertificate(_message.Message):
-    __slots__ = ("absence", "node", "reaches_output", "endings", "grades", "tightest", "layers", "budget")
+    __slots__ = ("absence", "node", "reaches_output", "endings", "grades", "tightest", "layers", "budget", "layers_left_out")
     ABSENCE_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     REACHES_OUTPUT_FIELD_NUMBER: _ClassVar[int]
@@ -906,6 +906,7 @@ class NetworkCertificate(_message.Message):
     TIGHTEST_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
     BUDGET_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     absence: NetworkCertificateAbsence
     node: str
     reaches_output: bool
@@ -914,7 +915,8 @@ class NetworkCertificate(_message.Message):
     tightest: Grade
     layers: _containers.RepeatedCompositeFieldContainer[LayerEffect]
     budget: BudgetSpent
-    def __init__(self, absence: _Optional[_Union[NetworkCertificateAbsence, str]] = ..., node: _Optional[str] = ..., reaches_output: bool = ..., endings: _Optional[_Iterable[_Union[Ending, _Mapping]]] = ..., grades: _Optional[_Iterable[_Union[GradeCertificate, _Mapping]]] = ..., tightest: _Optional[_Union[Grade, str]] = ..., layers: _Optional[_Iterable[_Union[LayerEffect, _Mapping]]] = ..., budget: _Optional[_Union[BudgetSpent, _Mapping]] = ...) -> None: ...
+    layers_left_out: int
+    def __init__(self, absence: _Optional[_Union[NetworkCertificateAbsence, str]] = ..., node: _Optional[str] = ..., reaches_output: bool = ..., endings: _Optional[_Iterable[_Union[Ending, _Mapping]]] = ..., grades: _Optional[_Iterable[_Union[GradeCertificate, _Mapping]]] = ..., tightest: _Optional[_Union[Grade, str]] = ..., layers: _Optional[_Iterable[_Union[LayerEffect, _Mapping]]] = ..., budget: _Optional[_Union[BudgetSpent, _Mapping]] = ..., layers_left_out: _Optional[int] = ...) -> None: ...
 
 class Ending(_message.Message):
     __slots__ = ("node", "reason", "text")

@@ -6,16 +6,16 @@ import numpy as np
 
 from ellq_math.network.findings import Grade, GradeFindings
 from ellq_math.network.groups import Groups, Norm, channels, lifted, regroup
-from ellq_math.network.knowledge import Box, InvalidInputs, Knowledge
+from ellq_math.network.knowledge import Knowledge
 from ellq_math.network.l2_bounds import (
     L2Bounds,
     added,
     carried,
     carried_total,
     operator_norm,
-    plus,
     product,
     settled,
+    sum_of,
     through_layer,
 )
 from ellq_math.network.l2_grades import OwnError, certify_l2
@@ -23,14 +23,17 @@ from ellq_math.network.nodes import Conv, Input, Linear
 from ellq_math.network.offsets import largest, offsets
 from ellq_math.network.tensors import Tensors
 from ellq_math.network.topology import Graph, Step
-from ellq_math.sums import Array, round_up
+from ellq_math.sums import round_up
 
 Sizes = dict[str, tuple[L2Bounds, float]]
 """By node: bounds of the original values, and the total by operator norms alone."""
 
 
 def certify_ball(graph: Graph, tensors: Tensors, knowledge: Knowledge) -> GradeFindings:
-    """Return what the radius promises, or the box, which lies in a ball. Errors: InvalidInputs for a box of wrong length."""
+    """Return what the radius promises, the box, which lies in a ball, or both, of inputs that lie in both.
+
+    Errors: InvalidInputs for a box of wrong length.
+    """
     sizes = _sizes(graph, tensors, input_bounds(graph.input, knowledge))
 
     def own(step: Step) -> OwnError | None:
@@ -46,22 +49,16 @@ def certify_ball(graph: Graph, tensors: Tensors, knowledge: Knowledge) -> GradeF
 
 
 def input_bounds(step: Step, knowledge: Knowledge) -> L2Bounds:
-    """Return bounds of the norms of the input. Errors: InvalidInputs when the box has the wrong length."""
+    """Return bounds of the norms of the input: of those inputs that lie in the ball and in the box, as far as either is known.
+
+    Errors: InvalidInputs when the box has the wrong length.
+    """
     groups = channels(step.shape or (1,))
     radius = np.inf if knowledge.l2_radius is None else knowledge.l2_radius
     if knowledge.box is None:
         return L2Bounds(groups, np.full(groups.count, radius), radius)
-    largest_values = box_magnitudes(step, knowledge.box)
-    return settled(groups, regroup(largest_values, Groups(len(largest_values), 1), groups, Norm.L2), radius)
-
-
-def box_magnitudes(step: Step, box: Box) -> Array:
-    """Return the largest magnitude of each input value. Errors: InvalidInputs when the box has the wrong length."""
-    values = prod(step.shape or (1,))
-    for where, given in (("box.low", box.low), ("box.high", box.high)):
-        if len(given) not in (1, values):
-            raise InvalidInputs(where, f"{where} has {len(given)} entries; allowed is 1, or {values}, one for each input value")
-    return np.broadcast_to(np.maximum(np.abs(box.low), np.abs(box.high)), values)
+    values = Groups(prod(step.shape or (1,)), 1)
+    return settled(groups, regroup(knowledge.box.magnitudes(values.count), values, groups, Norm.L2), radius)
 
 
 @np.errstate(over="ignore")
@@ -90,4 +87,4 @@ def _sized(step: Step, tensors: Tensors, given: list[tuple[L2Bounds, float]]) ->
     bounds = added(moved, shift)
     capped = settled(groups, np.minimum(bounds.each, np.nextafter(most, np.inf)), bounds.total)
     total = carried_total(step, tensors.original, [total for _, total in given])
-    return capped, float(plus(np.array(total), np.array(shift.total)))
+    return capped, sum_of(total, shift.total)

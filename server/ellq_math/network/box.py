@@ -9,7 +9,15 @@ import math
 import numpy as np
 
 from ellq_math.network.box_steps import Bounds, advance
-from ellq_math.network.findings import Ending, EndingReason, Grade, GradeCertificate, GradeFindings, LayerEffect
+from ellq_math.network.findings import (
+    Ending,
+    EndingReason,
+    Grade,
+    GradeCertificate,
+    GradeFindings,
+    LayerEffect,
+    ending_at_unbounded,
+)
 from ellq_math.network.intervals import Interval, l2_norm, point
 from ellq_math.network.knowledge import Box, InvalidInputs, Knowledge
 from ellq_math.network.layer_gains import layer_rows
@@ -68,12 +76,12 @@ class _Run:
             case Linear() | Conv():
                 found = self._through_layer(step, taken[0])
             case Unbounded(what):
-                self.endings.append(Ending(name, EndingReason.UNBOUNDED, f"no bound is known for {what or 'this step'}"))
+                self.endings.append(ending_at_unbounded(name, what))
                 return
             case _:
                 found = advance(step, taken, self._tensors).settled()
         if not found.is_finite():
-            self.endings.append(Ending(name, EndingReason.OVERFLOW, f"a bound of node {name!r} is above 2^1000"))
+            self.endings.append(Ending(name, EndingReason.OVERFLOW, "a bound is above 2^1000"))
             return
         self._bounds[name] = found
         reached = self._graph.layers_above
@@ -123,10 +131,5 @@ def layer_bounds(step: Step, taken: Bounds, tensors: Tensors) -> tuple[Bounds, I
 def _input_bounds(step: Step, box: Box) -> Bounds:
     """Return the box, for both networks alike. Errors: InvalidInputs."""
     shape = step.shape or ()
-    values = math.prod(shape)
-    for where, given in (("box.low", box.low), ("box.high", box.high)):
-        if len(given) not in (1, values):
-            raise InvalidInputs(where, f"{where} has {len(given)} entries; allowed is 1, or {values}, one for each input value")
-    ends = [np.broadcast_to(end, values).reshape(shape) for end in (box.low, box.high)]
-    inside = Interval(*ends)
+    inside = Interval(*box.ends(math.prod(shape))).reshape(*shape)
     return Bounds(inside, inside, point(np.zeros(shape)))

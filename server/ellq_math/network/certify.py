@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -20,7 +21,6 @@ from ellq_math.network.knowledge import Knowledge
 from ellq_math.network.margins import unchanged_share_everywhere, unchanged_share_in_mean
 from ellq_math.network.mean_square import certify_mean_square
 from ellq_math.network.nodes import Unbounded
-from ellq_math.network.sensitivities import layouts
 from ellq_math.network.shapes import Shape
 from ellq_math.network.tensors import Tensors
 from ellq_math.network.topology import Graph, Step, tensor_names
@@ -34,6 +34,13 @@ GRADES: dict[Grade, Callable[[Graph, Tensors, Knowledge], GradeFindings]] = {
 }
 
 
+EFFECTS: dict[Grade, Callable[[Graph, Tensors, Knowledge], GradeFindings]] = {
+    **GRADES,
+    Grade.MEAN_SQUARE: partial(certify_mean_square, tighten_output=False),
+}
+"""The same where only the layers matter."""
+
+
 @dataclass(frozen=True)
 class NetworkFindings:
     """What all grades say together."""
@@ -42,7 +49,7 @@ class NetworkFindings:
     """The node that the tightest certificate speaks of; empty when there is none."""
     reaches_output: bool
     endings: tuple[Ending, ...]
-    """Of all grades, each once."""
+    """Of all grades, each node and reason once."""
     grades: tuple[GradeCertificate, ...]
     tightest: Grade | None
     """Among the certificates of that node the one with the smallest largest error; None when there is none."""
@@ -69,16 +76,16 @@ def certify(graph: Graph, tensors: Tensors, knowledge: Knowledge, *, nonfinite: 
     check_variances(graph, tensors)
     bounded = _without(graph, nonfinite)
     found = [
-        _with_share(_told(certify_grade(bounded, tensors, knowledge, grade), nonfinite, graph), graph, knowledge)
+        _with_share(_with_reasons(certify_grade(bounded, tensors, knowledge, grade), nonfinite, graph), graph, knowledge)
         for grade in grades_of(knowledge)
     ]
-    certificates = tuple(one.certificate for one in found if one.certificate is not None and _says_something(one, graph))
+    certificates = tuple(one.certificate for one in found if one.certificate and _says_something(one.certificate, graph))
     order = {step.node.name: place for place, step in enumerate(graph.steps)}
     best = min(certificates, key=lambda one: (-order[one.node], one.output_error_max), default=None)
     return NetworkFindings(
         node=best.node if best else "",
         reaches_output=best is not None and best.node == graph.output,
-        endings=tuple(dict.fromkeys(ending for one in found for ending in one.endings)),
+        endings=tuple({(ending.node, ending.reason): ending for one in found for ending in one.endings}.values()),
         grades=certificates,
         tightest=best.grade if best else None,
         layers=tuple(effect for one in found for effect in one.layers),
@@ -88,13 +95,14 @@ def certify(graph: Graph, tensors: Tensors, knowledge: Knowledge, *, nonfinite: 
 def certify_grade(graph: Graph, tensors: Tensors, knowledge: Knowledge, grade: Grade) -> GradeFindings:
     """Return what one grade says; the tensors that the graph uses are finite.
 
-    Neurons that the outputs of the changed network do not see count as unchanged, as long as outputs are what it speaks of.
+    Neurons that the outputs of the changed network do not see count as unchanged, as long as outputs are what it speaks of; in
+    the effects of the layers they count.
     """
     dead = dead_neurons(graph, tensors.changed)
     if any(flags.any() for flags in dead.values()):
         found = GRADES[grade](graph, _Revived(graph, tensors, dead), knowledge)
         if found.certificate is not None and found.certificate.node == graph.output:
-            return found
+            return replace(found, layers=EFFECTS[grade](graph, tensors, knowledge).layers)
     return GRADES[grade](graph, tensors, knowledge)
 
 
@@ -118,7 +126,7 @@ class _Revived:
         changed, dead = self.tensors.changed(name), self.dead.get(name)
         if dead is None or not dead.any():
             return changed
-        axis = 1 if layouts(self.graph)[name].transposed else 0
+        axis = 1 if name in self.graph.transposed else 0  # no neuron is dead that is a row to one node, a column to another
         lengths = [-1 if place == axis else 1 for place in range(changed.ndim)]
         return np.where(dead.reshape(lengths), self.tensors.original(name), changed)
 
@@ -140,13 +148,12 @@ def _uses(step: Step, names: Collection[str]) -> bool:
     return any(name in names for name in tensor_names(step.node.operation))
 
 
-def _says_something(found: GradeFindings, graph: Graph) -> bool:
-    """Return whether the certificate is of more than the input, which never moves."""
-    node = found.certificate.node if found.certificate else ""
-    return node == graph.output or graph.layers_above[node] > 0
+def _says_something(certificate: GradeCertificate, graph: Graph) -> bool:
+    """Return whether the certificate is of more than steps before the first layer, which never move."""
+    return certificate.node == graph.output or graph.layers_above[certificate.node] > 0
 
 
-def _told(found: GradeFindings, nonfinite: Collection[str], graph: Graph) -> GradeFindings:
+def _with_reasons(found: GradeFindings, nonfinite: Collection[str], graph: Graph) -> GradeFindings:
     """Return the findings with the true reason of endings that broken tensors made."""
     return replace(found, endings=tuple(_reasoned(ending, nonfinite, graph) for ending in found.endings))
 

@@ -37,6 +37,11 @@ class Ending:
     """One sentence for a person."""
 
 
+def ending_at_unbounded(node: str, what: str) -> Ending:
+    """Return the ending at a step that no bound is known for; `what` may be empty."""
+    return Ending(node, EndingReason.UNBOUNDED, f"no bound is known for {what or 'this step'}")
+
+
 @dataclass(frozen=True)
 class LayerEffect:
     """What one layer with weights does to its own values (before any activation)."""

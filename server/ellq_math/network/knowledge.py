@@ -44,6 +44,19 @@ class Box:
             index = int(np.argmax(above))
             raise InvalidInputs("box", f"box.low is above box.high at index {index}")
 
+    def ends(self, values: int) -> tuple[Array, Array]:
+        """Return low and high of an input of so many values, (values,) each. Errors: InvalidInputs for another number."""
+        for where, given in (("box.low", self.low), ("box.high", self.high)):
+            if len(given) not in (1, values):
+                allowed = f"allowed is 1, or {values}, one for each input value"
+                raise InvalidInputs(where, f"{where} has {len(given)} entries; {allowed}")
+        return np.broadcast_to(self.low, values), np.broadcast_to(self.high, values)
+
+    def magnitudes(self, values: int) -> Array:
+        """Return the largest magnitude of each value of such an input. Shape: (values,). Errors: InvalidInputs, as `ends`."""
+        low, high = self.ends(values)
+        return np.maximum(np.abs(low), np.abs(high))
+
 
 @dataclass(frozen=True)
 class Moments:

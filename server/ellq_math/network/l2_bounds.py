@@ -46,12 +46,13 @@ def settled(groups: Groups, each: Array, total: float) -> L2Bounds:
 
 def added(one: L2Bounds, other: L2Bounds) -> L2Bounds:
     """Return bounds of a sum (Minkowski)."""
-    return settled(one.groups, plus(one.each, other.each), float(plus(np.array(one.total), np.array(other.total))))
+    each = round_up(one.each + other.each, roundings=1)
+    return settled(one.groups, each, sum_of(one.total, other.total))
 
 
-def plus(one: Array, other: Array) -> Array:
+def sum_of(one: float, other: float) -> float:
     """Return one + other, rounded up."""
-    return round_up(one + other, roundings=1)
+    return float(round_up(np.array(one + other), roundings=1))
 
 
 def carried(step: Step, source: Source, given: Sequence[L2Bounds]) -> L2Bounds:

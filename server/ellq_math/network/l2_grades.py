@@ -5,8 +5,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ellq_math.network.findings import Ending, EndingReason, Grade, GradeCertificate, GradeFindings, LayerEffect
-from ellq_math.network.l2_bounds import L2Bounds, added, carried, carried_total, plus
+from ellq_math.network.findings import (
+    Ending,
+    EndingReason,
+    Grade,
+    GradeCertificate,
+    GradeFindings,
+    LayerEffect,
+    ending_at_unbounded,
+)
+from ellq_math.network.l2_bounds import L2Bounds, added, carried, carried_total, sum_of
 from ellq_math.network.nodes import Conv, Linear, Unbounded
 from ellq_math.network.tensors import Tensors
 from ellq_math.network.topology import Graph, Step
@@ -58,19 +66,18 @@ def _bound(walk: _Walk, step: Step, tensors: Tensors, made: OwnError | None) -> 
     """Bound one step whose inputs are bounded, or note why it cannot be."""
     name, operation = step.node.name, step.node.operation
     if isinstance(operation, Unbounded):
-        text = f"no bound is known for {operation.what or 'an unnamed step'}"
-        walk.endings.append(Ending(name, EndingReason.UNBOUNDED, f"node {name!r}: {text}"))
+        walk.endings.append(ending_at_unbounded(name, operation.what))
         return
     if isinstance(operation, Linear | Conv) and made is None:
-        text = f"node {name!r}: nothing is known of what enters tensor {operation.weight!r}; it needs moments"
+        text = f"nothing is known of what enters tensor {operation.weight!r}; it needs moments"
         walk.endings.append(Ending(name, EndingReason.NO_MOMENTS, text))
         return
     errors = carried(step, tensors.changed, [walk.errors[one] for one in step.node.inputs])
     plain = carried_total(step, tensors.changed, [walk.plain[one] for one in step.node.inputs])
     if made is not None:
-        errors, plain = added(errors, made.bounds), float(plus(np.array(plain), np.array(made.plain)))
+        errors, plain = added(errors, made.bounds), sum_of(plain, made.plain)
     if not errors.finite:
-        walk.endings.append(Ending(name, EndingReason.OVERFLOW, f"node {name!r}: the bound is beyond a double"))
+        walk.endings.append(Ending(name, EndingReason.OVERFLOW, "a bound is beyond a double"))
         return
     walk.errors[name], walk.plain[name] = errors, plain
 
@@ -90,8 +97,10 @@ def _effect(step: Step, grade: Grade, made: OwnError, errors: L2Bounds | None) -
 
 
 def _certificate(graph: Graph, walk: _Walk, grade: Grade, tighten: Tighten) -> GradeCertificate | None:
-    """Return the certificate of the longest bounded prefix; None when no layer has a bound."""
-    node = last_bounded(graph, walk.errors)
+    """Return the certificate of the last bounded node that depends on most layers; None when not even the input has a bound."""
+    reached = graph.layers_above
+    bounded = [step.node.name for step in graph.steps if step.node.name in walk.errors]
+    node = max(reversed(bounded), key=reached.__getitem__, default=None)
     if node is None:
         return None
     found = tighten(walk.errors, node)
@@ -104,15 +113,3 @@ def _certificate(graph: Graph, walk: _Walk, grade: Grade, tighten: Tighten) -> G
         output_error_l2=found.total,
         operator_norm_product=walk.plain[node],
     )
-
-
-def last_bounded(graph: Graph, bounded: Mapping[str, object]) -> str | None:
-    """Return the last bounded node that has the most layers among itself and its ancestors; None when none has any."""
-    layers: dict[str, frozenset[str]] = {}
-    best, most = None, 1
-    for step in graph.steps:
-        own = {step.node.name} if isinstance(step.node.operation, Linear | Conv) else set[str]()
-        layers[step.node.name] = frozenset(own).union(*(layers[name] for name in step.node.inputs))
-        if step.node.name in bounded and len(layers[step.node.name]) >= most:
-            best, most = step.node.name, len(layers[step.node.name])
-    return best

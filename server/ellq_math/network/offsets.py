@@ -8,7 +8,7 @@ from ellq_math.network.activations import at_zero
 from ellq_math.network.factors import Source, factors
 from ellq_math.network.gains import GroupErrors
 from ellq_math.network.groups import Groups, Norm, channels, lifted, regroup
-from ellq_math.network.knowledge import Box, InvalidInputs
+from ellq_math.network.knowledge import Box
 from ellq_math.network.nodes import Activation, ActivationKind, Affine, BatchNorm, Conv, Linear, Operation, Softmax
 from ellq_math.network.topology import Step
 from ellq_math.sums import Array, round_up
@@ -19,13 +19,8 @@ BOUNDED = (ActivationKind.SIGMOID, ActivationKind.TANH, ActivationKind.HARD_SIGM
 
 def input_magnitudes(step: Step, box: Box) -> GroupErrors:
     """Return the largest magnitude of each channel of the input. Errors: InvalidInputs when the box has the wrong length."""
-    values = math.prod(step.shape or ())
-    for where, given in (("box.low", box.low), ("box.high", box.high)):
-        if len(given) not in (1, values):
-            raise InvalidInputs(where, f"{where} has {len(given)} entries; allowed is 1, or {values}, one for each input value")
-    sizes = np.broadcast_to(np.maximum(np.abs(box.low), np.abs(box.high)), values)
-    groups = channels(step.shape or ())
-    return GroupErrors(groups, regroup(sizes, Groups(values, 1), groups, Norm.SUP))
+    values, groups = Groups(math.prod(step.shape or ()), 1), channels(step.shape or ())
+    return GroupErrors(groups, regroup(box.magnitudes(values.count), values, groups, Norm.SUP))
 
 
 @np.errstate(over="ignore")

@@ -13,7 +13,7 @@ import numpy as np
 from ellq_math.network.activations import lipschitz
 from ellq_math.network.forms import change_in_form, root_norm, through_activation, through_scale, through_weights
 from ellq_math.network.knowledge import Moments
-from ellq_math.network.l2_bounds import L2Bounds, plus, product
+from ellq_math.network.l2_bounds import L2Bounds, product, sum_of
 from ellq_math.network.layer_gains import combine, layer_rows
 from ellq_math.network.nodes import Activation, Affine, BatchNorm, Linear, Reshape
 from ellq_math.network.quadratic import input_roots
@@ -61,12 +61,12 @@ def pulled_error(chain: Chain, node: str, form: Array) -> float:
     """
     best, behind = np.inf, 0.0
     while True:
-        best = min(best, _sum(behind, product(root_norm(form), chain.errors[node].total)))
+        best = min(best, sum_of(behind, product(root_norm(form), chain.errors[node].total)))
         step = chain.graph.step(node)
         if len(step.node.inputs) != 1:
             return best
         if isinstance(step.node.operation, Linear):
-            behind = _sum(behind, _own(chain, step, form))
+            behind = sum_of(behind, _own(chain, step, form))
         pulled = _pulled(chain, step, form)
         if pulled is None or behind >= best or not np.isfinite(pulled).all():
             return best
@@ -131,8 +131,3 @@ def _change(chain: Chain, step: Step) -> tuple[Array, Moments | None]:
 def _spread(factors: Array, shape: tuple[int, ...]) -> Array:
     """Return the factor of every value, given those of the channels."""
     return np.repeat(np.broadcast_to(factors, shape[0]), prod(shape[1:]))
-
-
-def _sum(one: float, other: float) -> float:
-    """Return one + other, rounded up."""
-    return float(plus(np.array(one), np.array(other)))

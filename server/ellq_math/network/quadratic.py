@@ -27,7 +27,10 @@ def check_moments(moments: Moments, *, groups: int, fan_in: int) -> None:
 
 
 def input_roots(moments: Moments, *, groups: int, fan_in: int) -> Array:
-    """Return s: at least the root mean square of every input. Shape: (groups, fan_in). Raised to the matrix's diagonal."""
+    """Return s: at least the root mean square of every input. Shape: (groups, fan_in).
+
+    No less than the roots of the matrix's diagonal: what rounding costs its forms is bounded by |S_ij| <= s_i s_j.
+    """
     second = moments.second_moments.reshape(groups, fan_in)
     if moments.matrix is not None:
         second = np.maximum(second, np.diagonal(moments.matrix, axis1=1, axis2=2))

@@ -85,7 +85,7 @@ def walk_back(graph: Graph, source: Source, grade: Grade) -> Iterator[tuple[str,
     _demand_costs(graph)
     norm, groups = NORMS[grade], graph_groups(graph)
     outputs = groups[graph.output].count
-    felt = {graph.output: np.eye(outputs) if outputs <= MOST_READOUTS else np.ones((1, outputs))}
+    felt = {graph.output: np.eye(outputs) if readouts(outputs) == outputs else np.ones((1, outputs))}
     for step in reversed(graph.steps):
         here = felt.pop(step.node.name)
         if isinstance(step.node.operation, Linear | Conv):
@@ -94,6 +94,11 @@ def walk_back(graph: Graph, source: Source, grade: Grade) -> Iterator[tuple[str,
         for name, back in zip(step.node.inputs, backward(step, source, given, here, norm), strict=True):
             _demand_finite(step, back)
             _add(felt, name, back)
+
+
+def readouts(outputs: int) -> int:
+    """Return how many readouts stand for so many groups of outputs."""
+    return outputs if outputs <= MOST_READOUTS else 1
 
 
 def tensors_on_the_way(graph: Graph) -> Iterator[tuple[Step, list[str]]]:

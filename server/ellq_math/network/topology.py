@@ -61,6 +61,12 @@ class Graph:
         return tuple(step for step in self.steps if isinstance(step.node.operation, Linear | Conv))
 
     @cached_property
+    def transposed(self) -> frozenset[str]:
+        """The names of the tensors of weights that some step takes (in, out)."""
+        operations = (step.node.operation for step in self.layers)
+        return frozenset(one.weight for one in operations if isinstance(one, Linear) and one.transposed)
+
+    @cached_property
     def tensors(self) -> tuple[str, ...]:
         """The names of all tensors that the steps use, each once."""
         return tuple(dict.fromkeys(name for step in self.steps for name in tensor_names(step.node.operation)))
