@@ -10,7 +10,8 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 _COVERED = {
     "box": "For every input in the stated box",
     "ball": "For every input in the ball and in the box, as far as either is stated",
-    "mean_square": "On average (root mean square) over the distribution of the moments",
+    "mean_square": "On average (root mean square) over the distribution of the moments, provided that the moments are those of "
+    "this network",
 }
 _NOT_COVERED = {
     "box": "",
@@ -37,6 +38,7 @@ _ABSENT = {
     "no_rule": "nothing was cut.",
     "unbounded": "no layer with weights has a bound.",
 }
+_SPEND_MORE = "Unless it was measured already, --measured (measured=True) spends more of it, at the cost of trial cuts."
 _FIGURES = 4
 
 
@@ -110,11 +112,12 @@ class BudgetSpent:
     def told(self) -> str:
         """Return what was allowed and what was spent, as a sentence."""
         covered = _COVERED.get(self.grade, self.grade)
-        spent = f"what was cut moves no output by more than {upper(self.certified_error)} ({covered[0].lower()}{covered[1:]})"
+        spent = f"{covered[0].lower()}{covered[1:]}, what was cut moves no output by more than {upper(self.certified_error)}"
         if self.max_error is None:
             return f"No error was asked for, only a share; {spent}."
         unused = "" if self.unused is None else f"; {lower(self.unused)} is unused"
-        return f"Of an error of {self.max_error:g}, {spent}{unused}."
+        told = f"Of an error of {self.max_error:g}: {spent}{unused}."
+        return f"{told} {_SPEND_MORE}" if (self.unused or 0) > self.max_error / 2 else told
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ class NetworkCertificate:
 
     def grade(self, name: str) -> GradeCertificate | None:
         """Return the certificate of a grade ("box", "ball", "mean_square"), None when there is none."""
-        return next((grade for grade in self.grades if grade.grade == name), None)
+        return next((grade for grade in self.grades if grade.grade == name.replace("-", "_")), None)
 
     def told(self) -> tuple[str, ...]:
         """Return every promise as a sentence: one for each grade, then where it ends and what a budget bought."""

@@ -3,12 +3,14 @@
 A report has their digests.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Protocol, TypeAlias
 
 from ellq.v1 import compression_pb2 as pb
+from ellq_client.errors import InvalidNetwork
 
 
 class DescribesNetwork(Protocol):
@@ -27,8 +29,10 @@ class HasFrames(Protocol):
         ...
 
 
-AnyNetwork: TypeAlias = DescribesNetwork | pb.Network
-AnyMoments: TypeAlias = HasFrames | Iterable[pb.Moments]
+AnyNetwork: TypeAlias = DescribesNetwork | pb.Network | str | os.PathLike[str]
+"""A path is that of a file that `Network.save` wrote."""
+AnyMoments: TypeAlias = HasFrames | Iterable[pb.Moments] | str | os.PathLike[str]
+"""A path is that of a file that `Calibration.save` wrote."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +44,36 @@ class Enclosures:
     """Gives the frames from the first one, because a repeated call sends them again."""
     network_sha256: str | None = None
     moments_sha256: str | None = None
+    samples: int | None = None
+    """How many samples the moments are of; None: unknown."""
+
+    def check_margins(self) -> None:
+        """Refuse margins that cannot be those of the samples of the moments. Errors: InvalidNetwork."""
+        margins = 0 if self.network is None else len(self.network.inputs.margins)
+        if margins and self.samples is not None and margins != self.samples:
+            message = (
+                f"there are {margins} margins, but the moments are of {self.samples} samples; both must be of the same ones"
+            )
+            raise InvalidNetwork(message, field="network.inputs.margins")
 
 
 def enclose(network: AnyNetwork | None, moments: AnyMoments | None) -> Enclosures:
-    """Return what is to be sent along. An iterable that can be taken only once is kept in memory."""
-    message = network if network is None or isinstance(network, pb.Network) else network.to_proto()
+    """Return what is to be sent along. An iterable that can be taken only once is kept in memory.
+
+    Errors: EllqError for files that cannot be read; TypeError for what is neither.
+    """
+    message = _message(network)
+    if isinstance(moments, str | os.PathLike):
+        from ellq_client.networks import Calibration  # networks take their time to load
+
+        moments = Calibration.load(moments)
     frames = _repeatable(moments)
     return Enclosures(
         network=message,
         moments=frames,
         network_sha256=None if message is None else network_digest(message),
         moments_sha256=None if moments is None else moments_digest(frames()),
+        samples=getattr(moments, "samples", None),
     )
 
 
@@ -74,10 +97,25 @@ def moments_digest(frames: Iterable[pb.Moments]) -> str:
     return whole.hexdigest()
 
 
-def _repeatable(moments: AnyMoments | None) -> Callable[[], Iterable[pb.Moments]]:
+def _message(network: AnyNetwork | None) -> pb.Network | None:
+    if network is None or isinstance(network, pb.Network):
+        return network
+    if isinstance(network, str | os.PathLike):
+        from ellq_client.networks import Network  # networks take their time to load
+
+        return Network.load(network).to_proto()
+    if not hasattr(network, "to_proto"):  # callers without a type checker
+        raise TypeError(f"network is a Network or the path of a saved one, got {type(network).__name__}")
+    return network.to_proto()
+
+
+def _repeatable(moments: Any) -> Callable[[], Iterable[pb.Moments]]:
     if moments is None:
         return tuple
-    if isinstance(moments, Iterable):
-        kept = tuple(moments) if isinstance(moments, Iterator) else moments
-        return lambda: kept
-    return moments.to_frames
+    frames = getattr(moments, "to_frames", None)
+    if frames is not None:
+        return frames
+    if isinstance(moments, Mapping) or not isinstance(moments, Iterable):  # callers without a type checker
+        raise TypeError(f"moments are a Calibration or the path of a saved one, got {type(moments).__name__}")
+    kept = tuple(moments) if isinstance(moments, Iterator) else moments
+    return lambda: kept

@@ -18,6 +18,10 @@ _TOO_LONG = re.compile("message (is )?(larger than max|exceeds maximum)")
 """How the implementations of gRPC word a message beyond their limit; the status is that of a busy server."""
 
 
+_OTHER_TENSORS = re.compile(r"not in the stream|\bshapes?\b")
+"""How a server words that a network and the tensors of a file do not fit together."""
+
+
 def read_refusal(error: grpc.RpcError, server: ServerAddress) -> RemoteError:
     """Return the error of this package for a failed call; the reason decides, else the status.
 
@@ -38,6 +42,8 @@ def read_refusal(error: grpc.RpcError, server: ServerAddress) -> RemoteError:
         retry_after_seconds=details.retry_after_seconds,
     )
     refusal.__cause__ = error
+    if details.reason == "INVALID_TOPOLOGY" and _OTHER_TENSORS.search(told):
+        refusal.add_note("is this the network of this file?")
     return refusal
 
 

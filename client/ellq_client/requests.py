@@ -179,5 +179,6 @@ def read_options(
 ) -> tuple[Request, Enclosures]:
     """Return what the keywords of a client ask, and what goes along with it. Errors: EllqError, TypeError."""
     enclosures = enclose(network, moments)
+    enclosures.check_margins()
     request = Request(**plain, network_sha256=enclosures.network_sha256, moments_sha256=enclosures.moments_sha256)
     return request, enclosures

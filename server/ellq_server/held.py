@@ -35,8 +35,10 @@ class NetworkReply:
     def certified_error(self) -> float:
         """The certified error of the budget's grade."""
         assert self.budget is not None
-        errors = [one.output_error_max for one in self.findings.grades if one.grade is self.budget.grade]
-        return min([self.cost, *errors] if self.findings.reaches_output else [self.cost])
+        if not self.findings.reaches_output:
+            return self.cost
+        here = [one for one in self.findings.grades if one.node == self.findings.node]
+        return min([self.cost, *(one.output_error_max for one in here if one.grade is self.budget.grade)])
 
 
 @dataclass(frozen=True)

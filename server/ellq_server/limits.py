@@ -1,10 +1,15 @@
 """What this server refuses for ever, and how much memory a call will need."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ellq_math.network.topology import Graph, work
+from ellq_math.network.conv_norms import SYMBOL_WORK, symbol_work
+from ellq_math.network.dead_neurons import layer_of
+from ellq_math.network.pullback import form_work
+from ellq_math.network.topology import Graph, Step, largest_values, work
 from ellq_math.rules import ErrorBudget, Lasso, NOfM
+from ellq_server.budgets import TRIALS
 from ellq_server.header import Header
 from ellq_server.planning import Plan, Planning
 from ellq_server.refusals import InvalidRequest, TooLarge, shorten
@@ -44,6 +49,12 @@ NETWORK_BYTES_A_WEIGHT = 96
 
 NETWORK_BYTES_A_VALUE = 96
 """Intervals of what a network computes and of its errors: six float64 and passing ones for each value of each node."""
+
+PASSES = 12
+"""Products of the size of a forward pass in all certificates: values and errors, each as a centre and a radius, and gains."""
+
+NORMS = 6
+"""Operator norms of a layer in all certificates: before, after, their difference, and weighted ones."""
 
 LASSO_SWEEPS = 1000
 """Sweeps over the weights of a neuron that LASSO rarely exceeds (40 penalties of at most 96 each)."""
@@ -119,7 +130,7 @@ def needed_bytes(header: Header, planning: Planning, limits: Limits, bench: Work
     held += _network_bytes(graph, planning) if graph else 0
     if header.payload_bytes <= limits.pooled_payload_bytes and held <= limits.memory_bytes:
         if graph:
-            _check_work(graph, planning, limits)
+            _check_work(bench, graph, planning, limits)
         return Needs(held, held=True)
     if not pooled and not bench.request.needs_network:
         return Needs(needed, held=False)
@@ -169,12 +180,18 @@ def _network_bytes(graph: Graph, planning: Planning) -> int:
     largest = max((gains_of(step) for step in graph.layers), default=0)  # gains write out the zeros between groups
     values = sum(math.prod(step.shape) for step in graph.steps if step.shape is not None)
     untouched = sum(plan.entry.length_bytes for plan in planning.plans if plan.reason is not None)
+    values += largest_values(graph)  # with its padding
     return NETWORK_BYTES_A_WEIGHT * largest + NETWORK_BYTES_A_VALUE * values + untouched
 
 
-def _check_work(graph: Graph, planning: Planning, limits: Limits) -> None:
+def _check_work(bench: Workbench, graph: Graph, planning: Planning, limits: Limits) -> None:
     shapes = {plan.entry.name: plan.entry.shape for plan in planning.plans}
-    needed = work(graph) + sum(_squaring_work(shapes[name]) for name in graph.tensors if len(shapes[name]) >= 2)
+    needed = PASSES * work(graph) + sum(_norm_work(step, shapes) for step in graph.layers)
+    if bench.moments:
+        needed += form_work(graph)
+    rule = bench.request.rule
+    if rule and isinstance(rule.rule, ErrorBudget) and rule.rule.measured:
+        needed *= 1 + TRIALS
     if needed > limits.network_work:
         message = (
             f"the certificate of the network takes {needed} multiply-adds; this server spends at most {limits.network_work}"
@@ -192,11 +209,13 @@ def _check_lasso(planning: Planning, limits: Limits, request: Request) -> None:
             raise TooLarge(f"{takes}; {allowed}; give the tensor another rule", reason="NETWORK_TOO_LARGE", field="data")
 
 
-def _squaring_work(shape: tuple[int, ...]) -> int:
-    """Return the multiply-adds of the spectral norm's bound (Gram iteration)."""
+def _norm_work(step: Step, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Return the multiply-adds of a layer's operator norms: Gram iteration, several times over."""
+    shape = shapes[layer_of(step).weight]
     rows, columns = shape[0], math.prod(shape[1:])
     small, large = min(rows, columns), max(rows, columns)
-    return small * small * (large + 5 * small)
+    symbols = symbol_work(step, shape)
+    return NORMS * (small * small * (large + 5 * small) + (6 * symbols if symbols <= SYMBOL_WORK else 0))
 
 
 def _check_sizes(header: Header, limits: Limits) -> None:

@@ -14,6 +14,7 @@ from ellq.v1 import compression_pb2 as pb
 from ellq.v1 import compression_pb2_grpc as pb_grpc
 from ellq_math.dtypes import WEIGHT_DTYPES
 from ellq_server import __version__
+from ellq_server.admission import RETRY_AFTER_SECONDS
 from ellq_server.bridge import run_in_thread
 from ellq_server.call import Event, House, answer
 from ellq_server.limits import MOMENTS_AT_HAND
@@ -21,6 +22,7 @@ from ellq_server.logs import log, request_id_of
 from ellq_server.metrics import Metrics
 from ellq_server.moments import MomentsReader, invalid_moments
 from ellq_server.refusals import (
+    Busy,
     Defect,
     EllqError,
     InvalidRequest,
@@ -28,6 +30,7 @@ from ellq_server.refusals import (
     code_of,
     message_of,
     metadata_of,
+    shorten,
 )
 from ellq_server.replies import Replies
 from ellq_server.requests import Received, Request, read_analyze, read_compress
@@ -113,6 +116,10 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
             raise
         except EllqError as refusal:
             await self._refuse(refusal, context)
+        except MemoryError as error:
+            log.exception("out of memory")
+            message = f"this replica has no memory left for the call: {shorten(str(error))}"
+            await self._refuse(Busy(message, retry_after_seconds=RETRY_AFTER_SECONDS), context)
         except Exception:
             log.exception("defect")
             await self._refuse(Defect(f"a defect of the server; its log tells more about request {request_id}"), context)

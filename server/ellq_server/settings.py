@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     payload_bytes: PositiveInt = Field(1 << 44, description="Longest payload of one stream.")
     moments_bytes: PositiveInt = Field(256 << 20, description="Most bytes of second moments that a call may send.")
     network_work: PositiveInt = Field(
-        10**12, description="Most multiply-adds of one pass through a network that is certified, and of LASSO of one tensor."
+        10**13, description="Most multiply-adds that the certificate of a network may take; one core makes some 10^10 a second."
     )
     reflection: bool = Field(False, description="Offer gRPC server reflection.")
     idle_seconds: PositiveFloat = Field(

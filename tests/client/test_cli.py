@@ -17,7 +17,7 @@ from ellq_client import errors
 from ellq_client.cli import exits, main
 from ellq_client.cli.choices import RULE_OPTIONS
 from ellq_client.cli.progress import follow
-from ellq_client.cli.wording import shortened
+from ellq_client.cli.wording import in_options, shortened
 from ellq_client.networks import Calibration, Input, Linear, Network, Relu, TensorMoments, chain
 from ellq_client.rules import RULES
 
@@ -58,7 +58,7 @@ def test_compress_writes_the_file_and_says_what_is_not_promised(ellq, checkpoint
     assert output.read_bytes() == checkpoint.read_bytes()
     assert "the rule promises nothing about the error" in out
     assert "cut weights are stored as zeros" in out
-    assert "No statement about the whole network" in out
+    assert "network    No statement about the whole network" in out
 
 
 def test_options_become_the_request(ellq, fake, checkpoint):
@@ -92,20 +92,40 @@ def test_options_become_the_request(ellq, fake, checkpoint):
 def test_networks_moments_and_margins_come_from_files(ellq, fake, checkpoint, tmp_path):
     network = chain(Input(4), Linear("layer.weight", "layer.bias"))
     network.save(tmp_path / "net.json")
-    calibration = Calibration({"layer.weight": TensorMoments(np.ones(4))}, samples=2)
+    calibration = Calibration({"layer.weight": TensorMoments(np.ones(4))}, 2, np.array([0.5, 2.0]))
     calibration.save(tmp_path / "moments.safetensors")
     np.save(tmp_path / "margins.npy", np.array([0.5, 2.0]))
     (tmp_path / "margins.txt").write_text("0.5\n2\n")
-    for margins in ("margins.npy", "margins.txt"):
+    for margins in ("margins.npy", "margins.txt", "moments.safetensors"):
         words = f"--rule error-budget --max-error 1 --network {tmp_path / 'net.json'} --box -1 1 --l2-radius 3"
         words += f" --moments {tmp_path / 'moments.safetensors'} --margins {tmp_path / margins} --remove-dead-neurons"
         code, out, err = ellq("analyze", checkpoint, *words.split(), "--magnitudes-only")
         assert code == 0, err
-        assert "Guaranteed: no output moves by more than the budget, by grade mean_square." in out
+        assert "Guaranteed: the root mean square of no output's change, over the distribution of the moments, exceeds" in out
     for request, sent in zip(fake.requests, fake.moments, strict=True):
         assert request.network == network.with_inputs(box=(-1, 1), l2_radius=3, margins=[0.5, 2]).to_proto()
         assert (request.remove_dead_neurons, request.magnitudes_only) == (True, True)
         assert sent == list(calibration.to_frames())
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (
+            "options.rule.error_budget of GRADE_BOX needs options.network.inputs.box",
+            "--rule error-budget of grade box needs --box",
+        ),
+        (
+            "of GRADE_MEAN_SQUARE needs moments, which come in frames before the data",
+            "of grade mean-square needs moments: give --moments FILE",
+        ),
+        ("options.network.topology: tensor 'a' is not in the stream", "--network: tensor 'a' is not in the stream"),
+        ("options.remove_dead_neurons needs options.network", "--remove-dead-neurons needs --network"),
+        ("rule.error_budget.max_error: 0 is out of range", "--max-error: 0 is out of range"),
+    ],
+)
+def test_fields_are_told_as_options(message, told):
+    assert in_options(message) == told
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,33 @@ async def test_a_repeated_call_sends_the_moments_again(fake, refusal, checkpoint
     assert fake.moments == [frames] * 5
 
 
+def test_networks_and_moments_may_be_paths(fake, checkpoint, tmp_path):
+    NETWORK.save(tmp_path / "net.json")
+    CALIBRATION.save(tmp_path / "moments.safetensors")
+    with Client(fake.address) as client:
+        client.analyze(checkpoint, network=tmp_path / "net.json", moments=str(tmp_path / "moments.safetensors")).result()
+        with pytest.raises(TypeError, match="network is a Network or the path"):
+            client.analyze(checkpoint, network={})
+        for wrong in (5, {}):
+            with pytest.raises(TypeError, match="moments are a Calibration or the path"):
+                client.analyze(checkpoint, moments=wrong)
+    assert fake.requests[0].network == NETWORK.to_proto()
+    assert fake.moments == [list(CALIBRATION.to_frames())]
+
+
+def test_margins_of_other_samples_are_refused(fake, checkpoint):
+    with Client(fake.address) as client, pytest.raises(InvalidNetwork, match="4 margins, but the moments are of 3 samples"):
+        client.analyze(checkpoint, network=NETWORK.with_inputs(margins=[1, 2, 3, 4]), moments=CALIBRATION)
+
+
+def test_a_network_of_another_file_is_asked_about(fake, refusal, checkpoint):
+    told = "node 'a': tensor 'b' is not in the stream"
+    fake.refusals = [refusal(grpc.StatusCode.INVALID_ARGUMENT, told, "INVALID_TOPOLOGY")]
+    with Client(fake.address) as client, pytest.raises(InvalidNetwork) as caught:
+        client.analyze(checkpoint, network=NETWORK).result()
+    assert caught.value.__notes__ == ["is this the network of this file?"]
+
+
 def test_a_budget_in_a_box_over_too_large_a_payload_is_refused_as_it_is(fake, refusal, checkpoint):
     fake.refusals = [refusal(grpc.StatusCode.INVALID_ARGUMENT, "too large to hold", "SKETCH_REQUIRED")]
     with Client(fake.address) as client, pytest.raises(Exception, match="too large to hold"):
@@ -68,11 +95,13 @@ def test_every_grade_says_what_it_promises_and_what_not():
         "norm).",
         "For every input in the ball and in the box, as far as either is stated, no output moves by more than 0.25, and all of "
         "them together by no more than 0.5 (l_2 norm).",
-        "On average (root mean square) over the distribution of the moments, no output moves by more than 0.01235, and all of "
-        "them together by no more than 0.02469 (l_2 norm). Of the samples that margins and moments were measured on, at least "
+        "On average (root mean square) over the distribution of the moments, provided that the moments are those of this "
+        "network, no output moves by more than 0.01235, and all of them together by no more than 0.02469 (l_2 norm). "
+        "Of the samples that margins and moments were measured on, at least "
         "97.00 % keep their class. A single input can move it further, and inputs of another distribution are not covered.",
-        "Of an error of 0.1, what was cut moves no output by more than 0.01235 (on average (root mean square) over the "
-        "distribution of the moments); 0.08765 is unused.",
+        "Of an error of 0.1: on average (root mean square) over the distribution of the moments, provided that the moments "
+        "are those of this network, what was cut moves no output by more than 0.01235; 0.08765 is unused. Unless it was "
+        "measured already, --measured (measured=True) spends more of it, at the cost of trial cuts.",
     )
 
 
@@ -107,6 +136,7 @@ def test_bounds_stay_bounds_in_words(bound):
 
 def test_a_grade_is_found_by_its_name():
     assert certificate().grade("ball").output_error_max == 0.25
+    assert certificate().grade("mean-square").grade == "mean_square"
     assert NetworkCertificate("no_inputs").grade("box") is None
     assert isinstance(certificate().grades[0], GradeCertificate)
 

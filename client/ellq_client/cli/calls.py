@@ -77,6 +77,10 @@ def verify(original: Path, compressed: Path, report: Path | None, words: Mapping
     """Check a compressed file and say what was checked."""
     from ellq_client.verifying import verify as check
 
+    if report is None:
+        for name in ("network", "moments"):
+            if words[name] is not None:
+                raise typer.BadParameter("serves to check the claims of a --report, but none is given", param_hint=f"--{name}")
     network, moments = network_of(words), moments_of(words["moments"])
     verification = check(original, compressed, report, network=network, moments=moments)
     if not quiet:
@@ -113,6 +117,8 @@ def _options(words: Mapping[str, Any]) -> dict[str, Any]:
         "magnitudes_only": words["magnitudes_only"],
         "remove_dead_neurons": words["remove_dead_neurons"],
     }
+    if words["magnitudes_only"] and words["moments"] is None:
+        raise typer.BadParameter("says something about moments, but no --moments are given", param_hint="--magnitudes-only")
     Request(**options).analyze_options()  # what cannot be asked is told before a server is started
     return {**options, "network": network_of(words), "moments": moments_of(words["moments"])}
 

@@ -34,7 +34,15 @@ def moments_of(path: Path | None) -> Calibration | None:
 
 
 def read_numbers(path: Path) -> Any:
-    """Return the numbers in a .npy file, or in a text file with one in each line. Errors: SourceError."""
+    """Return the numbers in a .npy file, in a text file with one in each line, or the margins of a calibration.
+
+    Errors: SourceError.
+    """
+    if path.suffix == ".safetensors":
+        margins = Calibration.load(path).margins
+        if not margins.size:
+            raise SourceError(f"{path} is a calibration without margins")
+        return margins
     try:
         found = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path, ndmin=1)
     except OSError as error:

@@ -43,9 +43,10 @@ RuleName = Annotated[
         "--rule",
         metavar="RULE",
         help="sparsity-index, pq-index (necessary counts that adapt, NO guarantee); tail, lq-bound (the cut costs at most "
-        "epsilon of the norm, guaranteed); fraction, n-of-m (fixed shares, NO guarantee); error-budget (no output of the "
-        "network moves by more than --max-error, guaranteed; needs --network, and --box or --moments); lasso (refits what it "
-        "keeps; each neuron loses at most epsilon on the --moments, guaranteed).",
+        "epsilon of the norm, guaranteed); fraction, n-of-m (fixed shares, NO guarantee); error-budget (guaranteed: the root "
+        "mean square of no output's change over the --moments, or with --grade box no change in the --box, exceeds "
+        "--max-error; needs --network and --moments or --box); lasso (refits what it keeps; each neuron "
+        "loses at most epsilon on the --moments, guaranteed).",
     ),
 ]
 Scope = Annotated[
@@ -70,10 +71,16 @@ N = Annotated[float | None, typer.Option("--n", help="n-of-m: weights kept of ev
 M = Annotated[float | None, typer.Option("--m", help="n-of-m: length of a group, 4.")]
 
 MaxError = Annotated[
-    float | None, typer.Option("--max-error", help="error-budget: largest error of any output, above 0. It or --ratio.")
+    float | None,
+    typer.Option(
+        "--max-error", help="error-budget: most that any output may change, as --grade measures it, above 0. It or --ratio."
+    ),
 ]
 Grade = Annotated[
-    str | None, typer.Option(help="error-budget: mean-square (over the --moments, the default) or box (every input in --box).")
+    str | None,
+    typer.Option(
+        help="error-budget: mean-square (root mean square over the --moments, the default) or box (every input in --box)."
+    ),
 ]
 Measured = Annotated[
     bool, typer.Option("--measured", help="error-budget: spend by measured certificates: cuts more for the same guarantee.")
@@ -96,7 +103,7 @@ Margins = Annotated[
     typer.Option(
         "--margins",
         metavar="FILE",
-        help="How far the largest output lies above the second, sample by sample (.npy or text): certifies kept classes.",
+        help="How far the largest output lies above the second, sample by sample (.npy, text or a calibration).",
     ),
 ]
 MagnitudesOnly = Annotated[

@@ -38,11 +38,16 @@ _PROMISES: dict[type[Rule], str] = {
     LqBound: "Guaranteed before looking: what was cut is at most epsilon of the norm of each {scope}.",
     Fraction: "A fixed share: the rule promises nothing about the error.",
     NOfM: "A fixed pattern: the rule promises nothing about the error.",
-    ErrorBudget: "Guaranteed: no output moves by more than the budget, by grade {grade}.",
+    ErrorBudget: "Guaranteed: {grade}.",
     Lasso: "Guaranteed under the moments: no neuron's sum loses more than epsilon of its root mean square.",
 }
 _SHARE_AT_LEAST_COST = "A fixed share at the least cost: the rule promises no error beforehand."
-_WEIGHED = "Of tensors with moments all of this is about |w| s: s is the root of the second moment of the input."
+_BUDGETS = {
+    "mean_square": "the root mean square of no output's change, over the distribution of the moments, exceeds the budget",
+    "box": "for every input in the stated box no output moves by more than the budget",
+}
+_WENT_BY = "Of tensors with moments the choice went by |w| s, s the root of the second moment of the input."
+_SHOWN = "SI, PQI and error are those of the weights w; the indices of |w| s are `weighed` in the report of --json."
 
 
 class Screen:
@@ -116,7 +121,8 @@ def _totals(result: Analysis) -> list[str]:
         lines += _cost(summary, numbers=sum(prod(tensor.shape) for tensor in result.tensors))
         lines.append(f"           {_promise(result.rule)}")
         if result.request.moments_sha256 is not None and not result.request.magnitudes_only:
-            lines.append(f"           {_WEIGHED}")
+            chosen = [] if isinstance(result.rule, ErrorBudget | Lasso) else [_WENT_BY]
+            lines += [f"           {sentence}" for sentence in (*chosen, _SHOWN)]
         lines += _network(result.network)
     dead = sum(tensor.allocation.dead_neurons or 0 for tensor in result.tensors if tensor.allocation is not None)
     if dead:
@@ -144,14 +150,17 @@ def _cost(summary: Summary, *, numbers: int) -> list[str]:
 
 def _promise(rule: Rule) -> str:
     if isinstance(rule, ErrorBudget):
-        return _PROMISES[ErrorBudget].format(grade=rule.grade) if rule.pruned_ratio is None else _SHARE_AT_LEAST_COST
+        return _PROMISES[ErrorBudget].format(grade=_BUDGETS[rule.grade]) if rule.pruned_ratio is None else _SHARE_AT_LEAST_COST
     return _PROMISES[type(rule)].format(scope=_population(rule))
 
 
 def _network(certificate: NetworkCertificate | None) -> list[str]:
     """Return what is promised of the whole network, a sentence a line."""
-    if certificate is None or not certificate.grades:
-        return [] if certificate is None else [f"           {sentence}" for sentence in certificate.told()]
+    if certificate is None:
+        return []
+    if not certificate.grades:
+        first, *others = certificate.told()
+        return [f"network    {first}", *(f"           {sentence}" for sentence in others)]
     whose = "the output" if certificate.reaches_output else "NOT the output"
     speaks = f"network    speaks of node {certificate.node!r}, {whose}; the smallest error is that of {certificate.tightest}"
     return [speaks, *(f"           {sentence}" for sentence in certificate.told())]

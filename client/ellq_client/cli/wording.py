@@ -2,10 +2,13 @@
 
 import re
 
+from ellq_client.cli.choices import RULE_OPTIONS
+
 _OVERRIDE = re.compile(r"\b(?:options\.)?selection\.overrides\b(?:\[(?P<place>\d+)\])?(?:\.(?P<path>[a-z_]+(?:\.[a-z_]+)*))?")
 _RULE = re.compile(r"\b(?:options\.)?rule\.(?:[a-z_]+\.)?(?P<name>[a-z_]+)\b")
 _SCOPE = re.compile(r"\bSCOPE_([A-Z]+)\b")
-_OPTIONS = {"pruned_ratio": "ratio"}
+_GRADE = re.compile(r"\bGRADE_([A-Z_]+)\b")
+_OPTIONS = {"pruned_ratio": "ratio", "max_error": "max-error"}
 _WORDS = {
     r"\boptions\.rule\b": "--rule",
     r"\b(?:options\.)?indices\.q\b": "--index-q",
@@ -13,6 +16,13 @@ _WORDS = {
     r"\b(?:options\.)?selection\.(include|exclude)\b": r"--\1",
     r"\boptions\.nonfinite\b": "--nonfinite",
     r"\bnonfinite=pass_through\b": "--nonfinite pass-through",
+    r"\b(?:options\.)?network\.inputs\.box(?:\.(?:low|high))?\b": "--box",
+    r"\b(?:options\.)?network\.inputs\.l2_radius\b": "--l2-radius",
+    r"\b(?:options\.)?network\.inputs\.margins\b": "--margins",
+    r"\boptions\.network\b(?:\.topology\b)?": "--network",
+    r"\b(?:options\.)?remove_dead_neurons\b": "--remove-dead-neurons",
+    r"\b(?:set |options\.)?magnitudes_only\b": "--magnitudes-only",
+    r"needs moments, which come in frames before the data": "needs moments: give --moments FILE",
     r"\(timeout_seconds\)": "(--timeout)",
     r"\(target\)": "(--server)",
 }
@@ -34,11 +44,18 @@ def shortened(text: str, width: int) -> str:
 def in_options(message: str) -> str:
     """Return a message of the SDK or the server with the names of options in place of fields."""
     message = _OVERRIDE.sub(_override, message)
-    message = _RULE.sub(lambda found: f"--{_OPTIONS.get(found['name'], found['name'])}", message)
+    message = _RULE.sub(_rule, message)
+    message = _GRADE.sub(lambda found: f"grade {found[1].lower().replace('_', '-')}", message)
     message = _SCOPE.sub(lambda found: found[1].lower(), message)
     for field, option in _WORDS.items():
         message = re.sub(field, option, message)
     return message
+
+
+def _rule(found: re.Match[str]) -> str:
+    name = found["name"]
+    kind = name.replace("_", "-")
+    return f"--rule {kind}" if kind in RULE_OPTIONS else f"--{_OPTIONS.get(name, name)}"
 
 
 def _override(found: re.Match[str]) -> str:

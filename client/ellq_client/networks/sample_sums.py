@@ -35,23 +35,21 @@ class SampleSums:
 
 
 def moments_of_uses(uses: Sequence[SampleSums]) -> TensorMoments:
-    """Return moments that hold for every use of a tensor: of second moments the largest, of matrices the sum.
+    """Return moments that hold for every use of a tensor: of matrices the sum, of second moments without one the largest.
 
     The sum is an upper bound of every one of them, because none of them is negative for any v. Each is positive
     semidefinite, so that v' matrix v is at least the mean of (v . x)^2 in every use.
     """
-    second = np.maximum.reduce([_second_moments(one) for one in uses])
     matrices = [_matrix(one) for one in uses]
     total = matrices[0]
     if total is None:
-        return TensorMoments(second.reshape(-1))
+        return TensorMoments(np.maximum.reduce([_second_moments(one) for one in uses]).reshape(-1))
     for one in matrices[1:]:
         assert one is not None, "uses of one tensor agree on whether its matrix is kept"
         total = total + one
     if len(uses) > 1:
         _raise_diagonal(total, roundings=len(uses))
-        return TensorMoments(second.reshape(-1), total)
-    # One use: the diagonal is the second moments, so that nobody finds two numbers for the same thing.
+    # The diagonal is the second moments, so that nobody finds two numbers for the same thing.
     return TensorMoments(np.diagonal(total, axis1=1, axis2=2).reshape(-1).copy(), total)
 
 

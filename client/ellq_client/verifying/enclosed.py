@@ -9,7 +9,7 @@ import numpy as np
 from ellq.v1 import compression_pb2 as pb
 from ellq_client.checkpoint import Checkpoint
 from ellq_client.enclosures import AnyMoments, AnyNetwork, enclose
-from ellq_client.errors import ClaimRefuted, ReportError
+from ellq_client.errors import InvalidNetwork, ReportError
 from ellq_client.graphs import read_knowledge, read_moments, read_topology
 from ellq_client.requests import Request
 from ellq_client.verifying.matrices import as_bits
@@ -109,13 +109,13 @@ class Enclosed:
 def hold_enclosed(
     request: Request, before: Checkpoint, after: Checkpoint, network: AnyNetwork | None, moments: AnyMoments | None
 ) -> Enclosed:
-    """Return what was handed in, when it is what the report speaks of. Errors: ClaimRefuted when it is another."""
+    """Return what was handed in, when it is what the report speaks of. Errors: InvalidNetwork when it is another."""
     given = enclose(network, moments)
     for claim, claimed, found, likely in (
         ("request.network_sha256", request.network_sha256, given.network_sha256, OTHER_NETWORK),
         ("request.moments_sha256", request.moments_sha256, given.moments_sha256, OTHER_MOMENTS),
     ):
         if found is not None and claimed != found:
-            raise ClaimRefuted(claim, claimed=claimed, found=found, likely=likely)
+            raise InvalidNetwork(f"{likely}: {claim} is {claimed}, found {found}")
     frames = None if moments is None else tuple(given.moments())
     return Enclosed(request, FileTensors(before, after), given.network, frames)

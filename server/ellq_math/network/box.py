@@ -1,7 +1,7 @@
 """The grade BOX: what holds for each value, at every input in a box.
 
 Three intervals go along with each value: of the original network, of the changed one, and of the difference at one input.
-docs/theory.md states and proves the rules.
+docs/theory_networks.md states and proves the rules.
 """
 
 import math

@@ -1,7 +1,7 @@
 """The error budget: what cutting each weight costs the outputs, in a sum over all that is cut.
 
 cost(i, j) = |w_ij| rows[i] columns[group of i, j]: the sensitivity of the outputs to neuron i, times the size of its input j.
-Costs add up to a bound of the error, so the most weights that a budget pays for are the cheapest ones. Proof: docs/theory.md.
+Costs add up to a bound of the error, so the most weights that a budget pays for are the cheapest ones: docs/theory_networks.md.
 """
 
 import math

@@ -1,5 +1,6 @@
 """Channels of a network that can only go together: those that a step maps one to one, and those that it adds."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -49,8 +50,8 @@ def channel_classes(graph: Graph) -> Classes:
 
 
 def _shared_tensors(graph: Graph) -> set[str]:
-    names = [name for step in graph.steps for name in tensor_names(step.node.operation)]
-    return {name for name in names if names.count(name) > 1}
+    uses = Counter(name for step in graph.steps for name in tensor_names(step.node.operation))
+    return {name for name, count in uses.items() if count > 1}
 
 
 @dataclass

@@ -1,27 +1,34 @@
 """Upper bounds of the spectral norm of a convolution, as a map between whole images."""
 
+from collections.abc import Sequence
 from math import ceil, cos, pi, prod
 
 import numpy as np
 import numpy.typing as npt
 
-from ellq_math.network.groups import Norm, channels
-from ellq_math.network.layer_gains import layer_gains, tap_classes
+from ellq_math.network.groups import Norm
+from ellq_math.network.layer_gains import conv_gains, phase_counts, phases
 from ellq_math.network.nodes import Conv
 from ellq_math.network.spectral import frobenius_bound, gram_bound, scaled_down, scaled_up, spectral_norm_bound
 from ellq_math.network.topology import Step
-from ellq_math.sums import UNIT_ROUNDOFF, Array, canonical_sum, round_up
+from ellq_math.sums import UNIT_ROUNDOFF, Array, round_up
 
 Whole = npt.NDArray[np.int64]
 
 GRID = 16
 """Samples of a symbol for each tap beyond the first, on tori too large to sample in full: 1 % of the norm an axis."""
 
-SYMBOL_WORK = 1 << 34
-"""Multiplications of a Gram step over all frequencies, beyond which symbols are left out."""
+SYMBOL_WORK = 5 << 32
+"""Multiplications for all frequencies, beyond which symbols are left out: 256 x 256 channels and 3 x 3 taps are within."""
 
-BLOCK = 1 << 21
-"""Entries of symbols that are held at once."""
+TURN = 64
+"""Multiplications that one sine and cosine take as long as."""
+
+MATRIX = 512
+"""Multiplications that a matrix takes as long as, however small it is."""
+
+BLOCK = 1 << 19
+"""Entries of symbols and angles that are held at once, several times over."""
 
 
 def conv_norm_bound(kernel: Array, step: Step) -> float:
@@ -30,92 +37,105 @@ def conv_norm_bound(kernel: Array, step: Step) -> float:
     Shape: (out, in / groups, kernel...) float64, finite. The least of three: the norm of the matrix of gains between channels
     (Schur's test bounds the map from one channel to another); the norm of the kernel's rows times the root of how many windows
     share a position; the largest norm of the symbol. Groups of channels do not mix, so the largest of theirs counts.
+
+    y[q] = sum_t K[t] x[s q + d t] is a convolution without stride, of the s phases of its input: with d t = s a + r the tap t
+    looks at position q + a of phase r. The taps i + p j, p = s / gcd(s, d), all look at one phase, at positions d / gcd(s, d)
+    apart: so its part of the symbol is that of the taps j side by side, at another frequency of the torus, turned as a whole.
     """
     operation, shape = step.node.operation, step.input_shapes[0]
     if not isinstance(operation, Conv) or shape is None:
         raise TypeError(f"node {step.node.name!r} is no convolution of a known shape")
-    padding = operation.padding
-    lengths = [n + padding[2 * axis] + padding[2 * axis + 1] for axis, n in enumerate(shape[1:])]
-    shared = max(len(taps) for taps in tap_classes(kernel.shape[2:], operation.stride, operation.dilation))
-    parts = np.split(kernel, operation.groups)
-    rows = max(spectral_norm_bound(part.reshape(len(part), -1)) for part in parts)
+    groups = operation.groups
+    split = phases(operation, kernel)
+    out, fan_in, count, *taps = split.shape
+    rows = _largest_norm(kernel.reshape(groups, out // groups, -1))
     return min(
-        spectral_norm_bound(layer_gains(step, kernel, channels(shape), Norm.L2)),
-        float(round_up(np.array(rows * shared**0.5), roundings=2)),
-        max(_phased_norm(part, operation, lengths) for part in parts),
+        _largest_norm(conv_gains(operation, kernel, Norm.L2).reshape(groups, -1, fan_in)),
+        float(round_up(np.array(rows * prod(taps) ** 0.5), roundings=2)),
+        symbol_norm_bound(split.reshape(groups, out // groups, fan_in * count, *taps), _torus(operation, shape)),
     )
 
 
-def symbol_norm_bound(kernel: Array, lengths: list[int]) -> float:
-    """Return at least the norm of a convolution without stride or dilation, on inputs of the given lengths after padding.
+def symbol_work(step: Step, shape: tuple[int, ...]) -> int:
+    """Return about how many multiplications the symbols of a convolution take, with a Gram step; `shape` is the kernel's."""
+    operation, taken = step.node.operation, step.input_shapes[0]
+    if not isinstance(operation, Conv) or taken is None:
+        return 0
+    out, fan_in, *lengths = shape
+    counts = phase_counts(operation, lengths)
+    taps = (ceil(length / count) for length, count in zip(lengths, counts, strict=True))
+    split = (operation.groups, out // operation.groups, fan_in * prod(counts), *taps)
+    return _work(split, _torus(operation, taken))
 
+
+def symbol_norm_bound(kernel: Array, lengths: Sequence[int]) -> float:
+    """Return at least the norm of convolutions without stride or dilation, on inputs of the given lengths after padding.
+
+    Shape: (..., out, in, kernel...). The largest of several. Infinity where that is more work than SYMBOL_WORK.
     The convolution is a part of the circular one on a torus of these lengths: no window that fits wraps around. The norm of
     the circular one is the largest norm of its symbol K(f) = sum_t K[t] exp(2 pi i f.t) at the frequencies of the torus.
     On long axes a coarser grid of g frequencies stands for all: |u* K(f) v|^2 is a real trigonometric polynomial of degree
     k - 1, so from its maximum to the next frequency of the grid it falls to no less than cos(pi (k - 1) / g) of it (M. Riesz).
-    Infinity where that is more work than SYMBOL_WORK.
     """
-    out, fan_in, *taps = kernel.shape
-    grid = tuple(min(n, max(1, GRID * (k - 1))) for n, k in zip(lengths, taps, strict=True))
-    frequencies = _frequencies(grid)
-    if len(frequencies) * out * fan_in * min(out, fan_in) > SYMBOL_WORK:
+    if _work(kernel.shape, lengths) > SYMBOL_WORK:
         return np.inf
+    matrices, taps = kernel.shape[: -len(lengths)], kernel.shape[-len(lengths) :]
+    grid = _grid(lengths, taps)
     falls = prod(cos(pi * (k - 1) / g) for n, k, g in zip(lengths, taps, grid, strict=True) if g < n)
-    flat, exponent = scaled_down(kernel.reshape(out * fan_in, -1))
-    block = max(1, BLOCK // (out * fan_in))
+    flat, exponent = scaled_down(kernel.reshape(-1, prod(taps)))
+    half = (grid[0] // 2 + 1, *grid[1:])  # f and -f have equal norms
+    block = max(1, BLOCK // sum(flat.shape))
     largest = 0.0
-    for start in range(0, len(frequencies), block):
-        parts = _symbols(flat, frequencies[start : start + block], grid, tuple(taps))
-        symbols = _as_real(*(part.reshape(-1, out, fan_in) for part in parts))
+    for start in range(0, prod(half), block):
+        frequencies = np.array(np.unravel_index(np.arange(start, min(start + block, prod(half))), half))
+        symbols = _as_real(*(part.reshape(-1, *matrices) for part in _symbols(flat, frequencies, grid, taps)))
         largest = max(largest, float(gram_bound(symbols).max()))
-    magnitudes = canonical_sum(np.abs(flat)).reshape(out, fan_in)
-    rounding = 2 * (flat.shape[-1] + 40) * UNIT_ROUNDOFF * float(frobenius_bound(magnitudes))
+    magnitudes = np.abs(flat).sum(axis=-1).reshape(matrices)
+    rounding = 2 * (flat.shape[-1] + 40) * UNIT_ROUNDOFF * float(frobenius_bound(magnitudes).max())
     bound = round_up(np.array((largest + rounding) / falls**0.5), roundings=8 + 4 * len(taps))
     return scaled_up(float(bound), exponent)
 
 
-def _phased_norm(kernel: Array, operation: Conv, lengths: list[int]) -> float:
-    """Return at least the norm of one group: a convolution with stride s is one without, of the s phases of its input.
-
-    y[q] = sum_t K[t] x[s q + d t]; with d t = s a + r the tap t looks at position q + a of phase r.
-    """
-    if prod(operation.stride) > 1:
-        for axis, (stride, spacing) in enumerate(zip(operation.stride, operation.dilation, strict=True)):
-            kernel = _phases(_spaced(kernel, axis + 2, spacing), axis + 2, stride)
-    return symbol_norm_bound(kernel, [ceil(n / s) for n, s in zip(lengths, operation.stride, strict=True)])
-
-
-def _spaced(kernel: Array, axis: int, spacing: int) -> Array:
-    """Return the kernel with spacing - 1 zeros between its taps along an axis."""
-    spaced = np.zeros([(n - 1) * spacing + 1 if other == axis else n for other, n in enumerate(kernel.shape)])
-    spaced[(slice(None),) * axis + (slice(None, None, spacing),)] = kernel
-    return spaced
+def _largest_norm(matrices: Array) -> float:
+    """Return at least the largest spectral norm. Shape: (count, m, n)."""
+    if len(matrices) == 1:
+        return spectral_norm_bound(matrices[0])
+    scaled, exponents = scaled_down(matrices)
+    bounds = frobenius_bound(scaled)
+    if min(matrices.shape[1:]) > 1:
+        bounds = np.fmin(bounds, gram_bound(scaled))
+    with np.errstate(over="ignore", under="ignore"):
+        return float(np.where(bounds > 0, np.nextafter(np.ldexp(bounds, exponents), np.inf), 0.0).max())
 
 
-def _phases(kernel: Array, axis: int, stride: int) -> Array:
-    """Return the kernel with an axis split into (taps of a phase, phases), the phases moved behind the input channels."""
-    taps = ceil(kernel.shape[axis] / stride)
-    widths = [(0, taps * stride - n if other == axis else 0) for other, n in enumerate(kernel.shape)]
-    split = np.pad(kernel, widths).reshape(*kernel.shape[:axis], taps, stride, *kernel.shape[axis + 1 :])
-    out, fan_in, *rest = np.moveaxis(split, axis + 1, 2).shape
-    return np.moveaxis(split, axis + 1, 2).reshape(out, fan_in * rest[0], *rest[1:])
+def _torus(conv: Conv, shape: tuple[int, ...]) -> list[int]:
+    """Return the lengths of the phases of an input."""
+    sides = (sum(conv.padding[2 * axis : 2 * axis + 2]) for axis in range(len(conv.stride)))
+    return [ceil((n + side) / s) for n, side, s in zip(shape[1:], sides, conv.stride, strict=True)]
 
 
-def _frequencies(grid: tuple[int, ...]) -> Whole:
-    """Return a grid's frequencies, but not both f and -f, where symbols have equal norms. Shape: (count, axes)."""
-    axes = [np.arange(grid[0] // 2 + 1), *(np.arange(n) for n in grid[1:])]
-    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(grid))
+def _grid(lengths: Sequence[int], taps: Sequence[int]) -> tuple[int, ...]:
+    """Return how many frequencies stand for all, along each axis."""
+    return tuple(min(n, max(1, GRID * (k - 1))) for n, k in zip(lengths, taps, strict=True))
+
+
+def _work(shape: Sequence[int], lengths: Sequence[int]) -> int:
+    """Return about how many multiplications the symbols of a kernel of shape (..., out, in, kernel...) take."""
+    *lead, out, fan_in = shape[: -len(lengths)]
+    taps = shape[-len(lengths) :]
+    products = out * fan_in * (min(out, fan_in) + prod(taps))
+    return prod(_grid(lengths, taps)) * (prod(lead) * (products + MATRIX) + TURN * prod(taps))
 
 
 def _symbols(flat: Array, frequencies: Whole, grid: tuple[int, ...], taps: tuple[int, ...]) -> tuple[Array, Array]:
     """Return real and imaginary parts of the symbols of all pairs of channels.
 
-    Shape: (pairs, taps) -> (frequencies, pairs) each.
+    Shape: (pairs, taps), (axes, frequencies) -> (frequencies, pairs) each.
     Turns are reduced in whole numbers, so an angle is off by 31 u at most, its cosine and sine by one unit more.
     """
     places = np.indices(taps).reshape(len(taps), -1)
     lengths = np.array(grid)[:, np.newaxis, np.newaxis]
-    turns = ((frequencies.T[:, :, np.newaxis] * places[:, np.newaxis, :]) % lengths / lengths).sum(axis=0)
+    turns = ((frequencies[:, :, np.newaxis] * places[:, np.newaxis, :]) % lengths / lengths).sum(axis=0)
     angles = 2 * np.pi * (turns % 1.0)
     return np.cos(angles) @ flat.T, np.sin(angles) @ flat.T
 

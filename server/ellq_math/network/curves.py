@@ -2,7 +2,7 @@
 
 Assumed of the C library and numpy: exp, expm1, log1p, tanh and erfc are within 8 units in the last place of the truth
 (numpy's tests hold its own to 4, glibc documents its own at 5 or less). All else is derived: SLACK roundings of the magnitude
-returned beside the value cover every formula below, as docs/theory.md shows one by one.
+returned beside the value cover every formula below, as docs/theory_networks.md shows one by one.
 """
 
 import math

@@ -1,11 +1,13 @@
 """Quadratic forms that bound how far readouts move, pulled back through layers and activations.
 
 A form is a symmetric matrix Q; it stands for every form below it (Loewner order). Rounding is paid on its diagonal: a computed
-matrix that is off by at most delta in the Frobenius norm lies, plus delta I, above the true one.
+matrix that is off by at most delta in the Frobenius norm lies, plus delta I, above the true one. What underflows is far below
+that delta as long as the largest magnitudes of forms and of what they meet are near 1; `balanced` and `scaled_down` see to it.
 """
 
 import numpy as np
 
+from ellq_math.network.layer_gains import combine
 from ellq_math.network.nodes import Activation, ActivationKind
 from ellq_math.network.spectral import frobenius_bound, scaled_down, scaled_up, spectral_norm_bound
 from ellq_math.sums import UNIT_ROUNDOFF, Array, round_up
@@ -19,8 +21,17 @@ SWEEPS = 6
 POWER_STEPS = 12
 """Of a norm that only guides."""
 
+UNDERFLOW = 2.0**-900
+"""More than all that underflows in products of matrices whose largest magnitudes are near 1."""
+
 HEADROOM = 1.8
 """Largest norm of P relative to the multipliers T; below 2, so that 2 T - P is well above zero."""
+
+
+def balanced(form: Array) -> tuple[Array, int]:
+    """Return Q 4^-k, its largest magnitude in [1/4, 1), and k, so that sqrt(x' Q x) is 2^k times what the first makes of x."""
+    halves = (int(np.frexp(np.abs(form).max())[1]) + 1) // 2
+    return np.ldexp(form, -2 * halves), halves
 
 
 def root_norm(form: Array) -> float:
@@ -34,29 +45,41 @@ def change_in_form(form: Array, change: Array, matrix: Array | None, roots: Arra
 
     Without S, by columns c_j of C, sum_j s_j sqrt(c_j' Q c_j) (Minkowski). Shape: (n, n), (n, d), (d, d), (d,), (n,); `sums`
     are at least sum_j |C_ij| s_j. Products are off by gamma ||Q||_F times the squares of `sums`, or of the columns' norms.
+    All are scaled by powers of two, so that only products below 2^-1000 underflow.
     """
-    if not sums.any():
+    if not (sums.any() and form.any()):
         return 0.0
     gamma = 4 * (sum(change.shape) * 2 + 8) * UNIT_ROUNDOFF
+    form, halves = balanced(form)
     size = _frobenius(form)
     if matrix is None:
-        forms = np.einsum("ij,ij->j", change, form @ change)
-        slack = gamma * size * np.einsum("ij,ij->j", change, change) + 2.0**-900
+        _, exponents = np.frexp(np.abs(change).max(axis=0))
+        scaled = np.ldexp(change, -exponents)
+        forms = np.einsum("ij,ij->j", scaled, form @ scaled)
+        slack = gamma * size * np.einsum("ij,ij->j", scaled, scaled) + UNDERFLOW
         columns = round_up(np.sqrt(np.maximum(forms, 0) + slack), roundings=4)
-        return _settled(float(round_up(np.array(columns @ roots), roundings=len(roots) + 1)))
-    form_value = float(np.einsum("ij,ij->", form @ (change @ matrix), change))
-    slack = gamma * size * float(sums @ sums) + 2.0**-900
-    return _settled(float(round_up(np.sqrt(np.array(max(form_value, 0.0) + slack)), roundings=4)))
+        columns = np.where(change.any(axis=0), np.nextafter(np.ldexp(columns, exponents + halves), np.inf), 0.0)
+        return float(combine(columns[np.newaxis], roots)[0])
+    scaled, exponent = scaled_down(change)
+    middle, root_exponent = balanced(matrix)
+    sums = np.ldexp(sums, -exponent - root_exponent)
+    form_value = float(np.einsum("ij,ij->", form @ (scaled @ middle), scaled))
+    slack = gamma * size * float(sums @ sums) + UNDERFLOW
+    value = float(round_up(np.sqrt(np.array(max(form_value, 0.0) + slack)), roundings=4))
+    return _settled(scaled_up(value, exponent + root_exponent + halves))
 
 
 def through_weights(form: Array, weights: Array) -> Array:
-    """Return a form above W' Q W. Shape: (n, n), (n, d) -> (d, d)."""
+    """Return a form above W' Q W. Shape: (n, n), (n, d), magnitudes not far from 1 -> (d, d). Zero for a zero product only."""
     gamma = 4 * (2 * len(form) + 8) * UNIT_ROUNDOFF
     return _raised(weights.T @ form @ weights, gamma * _frobenius(form) * _frobenius(weights) * _frobenius(weights))
 
 
 def through_scale(form: Array, scale: Array) -> Array:
-    """Return a form above diag(a) Q diag(a), for factors a that met three roundings. Shape: (n, n), (n,) -> (n, n)."""
+    """Return a form above diag(a) Q diag(a), for factors a that met three roundings.
+
+    Shape: (n, n), (n,), magnitudes not far from 1 -> (n, n).
+    """
     most = float(np.abs(scale).max())
     return _raised(scale[:, np.newaxis] * form * scale, 16 * UNIT_ROUNDOFF * _frobenius(form) * most * most)
 
@@ -79,9 +102,9 @@ def through_activation(form: Array, activation: Activation, slope: float, expect
         multipliers = _lifted_to(form, _row_norms(form), 1.0)
         return np.diag(round_up(multipliers * slope * slope, roundings=2))
     roots = np.sqrt(_multipliers(form, expected))  # T is their squares, exactly
-    balanced = form / roots[:, np.newaxis] / roots  # T^-1/2 P T^-1/2, so that nothing is badly conditioned
-    balanced = _raised(balanced, 16 * UNIT_ROUNDOFF * _frobenius(balanced))
-    inverse = _inverse_above(2 * np.eye(len(form)) - balanced)
+    even = form / roots[:, np.newaxis] / roots  # T^-1/2 P T^-1/2, so that nothing is badly conditioned
+    even = _raised(even, 16 * UNIT_ROUNDOFF * _frobenius(even))
+    inverse = _inverse_above(2 * np.eye(len(form)) - even)
     return None if inverse is None else through_scale(inverse, roots * slope)
 
 
@@ -90,7 +113,8 @@ def _multipliers(form: Array, expected: Array) -> Array:
 
     There (X C)_ii = (X C X')_ii with X = (2 T - P)^-1 T: T is moved by the root of their quotient.
     """
-    rough = expected + 0.05 * np.trace(expected) / len(form) * np.eye(len(form))
+    guess = scaled_down(expected)[0] if np.isfinite(expected).all() else np.eye(len(form))
+    rough = guess + 0.05 * np.trace(guess) / len(form) * np.eye(len(form))
     chosen = _row_norms(form)
     chosen *= _norm_guess(form, chosen) / (4 / 3)
     for _ in range(SWEEPS):

@@ -47,8 +47,8 @@ class Interval:
         return np.maximum(np.abs(self.low), np.abs(self.high))
 
     def is_bounded(self) -> bool:
-        """Tell whether no bound has overflowed or become NaN."""
-        return bool((self.low >= -LARGEST).all() and (self.high <= LARGEST).all())
+        """Tell whether no bound has overflowed, become NaN or passed the other."""
+        return bool(((self.low >= -LARGEST) & (self.low <= self.high) & (self.high <= LARGEST)).all())
 
     def zeros(self) -> npt.NDArray[np.bool_]:
         """Tell which values are exactly zero."""

@@ -22,6 +22,9 @@ from ellq_math.sums import Array, canonical_sum, round_up, sum_roundings
 STRETCHES = (1.0, 1.5, 2.0, 4.0, 8.0)
 """Trial multipliers of `mixed_sums`; any gives a bound."""
 
+SAFE = 2.0**400
+"""Totals and gains beyond it, or below its inverse, go by the plain rules alone: products of theirs could underflow."""
+
 
 @dataclass(frozen=True)
 class L2Bounds:
@@ -77,7 +80,7 @@ def carried_total(step: Step, source: Source, totals: Sequence[float]) -> float:
         case Concat():
             return float(root_of_squares(given))
         case Softmax():
-            return totals[0] / 2
+            return product(0.5, totals[0])
         case Reshape():
             return totals[0]
         case _:
@@ -101,7 +104,7 @@ def through_layer(step: Step, stored: Array, given: L2Bounds) -> L2Bounds:
     each = mixed_sums(layer_gains(step, stored, taken, Norm.L2), parts, given.total)
     norm = operator_norm(step, stored)
     total = product(norm, given.total)
-    if norm > 2.0**-900 and 0 < total < np.inf:  # so that no weight that counts underflows
+    if norm > 2.0**-900 and total < np.inf and 1 / SAFE < given.total < SAFE:  # so that no weight that counts underflows
         for weights in _weightings(parts, given.total):
             total = min(total, _weighted_total(step, stored, taken, parts, weights))
     return settled(channels(step.shape or (1,)), each, total)
@@ -116,20 +119,25 @@ def mixed_sums(gains: Array, parts: Array, total: float) -> Array:
     """
     roots = root_of_squares(gains)
     best = np.minimum(combine(gains, parts), _at_least_product(roots, total))
-    if total == 0 or not np.isfinite(total) or float(root_of_squares(parts)) <= total:
+    safe = (roots > 1 / SAFE) & (roots < SAFE)
+    if not (1 / SAFE < total < SAFE and safe.any()) or float(root_of_squares(parts)) <= total:
         return best
     raised, caps = lifted(gains), lifted(parts)
     for stretch in STRETCHES:
-        reach = np.where(roots > 0, stretch * total / roots, 1.0)[:, np.newaxis]
+        reach = np.where(safe, stretch * total / roots, 1.0)[:, np.newaxis]
         free = reach * raised  # a rounding more or less: at either formula's edge both are within a rounding of each other
         terms = np.where(caps < free, caps * (raised - caps / (2 * reach)), free * raised / 2)
         sums = canonical_sum(terms) + total * (total / (2 * reach[:, 0]))
-        best = np.minimum(best, at_least(sums, roundings=sum_roundings(gains.shape[1]) + 12))
+        bounds = at_least(sums, roundings=sum_roundings(gains.shape[1]) + 12)
+        best = np.where(safe, np.minimum(best, bounds), best)
     return best
 
 
 def _weightings(parts: Array, total: float) -> list[Array]:
-    """Return trial weights r of groups for `weighted_total`; any positive ones give a bound. Shape: (groups.count,) each."""
+    """Return trial weights r of groups for `_weighted_total`; any positive ones give a bound. Shape: (groups.count,) each.
+
+    The total lies well inside of what a double holds; then no weight is far below 2^-40.
+    """
     floor = np.maximum(parts, total * 2.0**-40)
     mean = total / len(parts) ** 0.5
     return [np.sqrt(floor / floor.max()), 1 / np.sqrt(1 + (mean / floor) ** 2)]

@@ -1,6 +1,7 @@
 """How much a layer with weights can enlarge errors. The same bits on every machine: weights are chosen by it."""
 
-from math import prod
+from collections.abc import Sequence
+from math import ceil, gcd, prod
 
 import numpy as np
 
@@ -34,14 +35,44 @@ def layer_gains(step: Step, stored: Array, groups: Groups, norm: Norm) -> Array:
         return block_gains(layer_rows(operation, stored), groups, norm)
     if not isinstance(operation, Conv):
         raise TypeError(f"node {step.node.name!r} has no weights")
-    magnitudes = np.abs(stored).reshape(*stored.shape[:2], -1)
-    gains = _summed(magnitudes)
-    if norm is Norm.L2 and prod(operation.stride) > 1:
-        columns = np.zeros_like(gains)
-        for taps in tap_classes(stored.shape[2:], operation.stride, operation.dilation):
-            columns = np.maximum(columns, _summed(magnitudes[:, :, taps]))
+    return _ungrouped(conv_gains(operation, stored, norm), operation.groups)
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def conv_gains(conv: Conv, stored: Array, norm: Norm) -> Array:
+    """Return the gains of a Conv without the zeros between its groups. Shape: (out, in / groups, ...) -> (out, in / groups)."""
+    magnitudes = np.abs(stored)
+    gains = _summed(magnitudes.reshape(*stored.shape[:2], -1))
+    if norm is Norm.L2 and prod(conv.stride) > 1:
+        split = phases(conv, magnitudes)
+        columns = _summed(split.reshape(*split.shape[:3], -1)).max(axis=2)
         gains = round_up(np.sqrt(lifted(gains) * lifted(columns)), roundings=2)
-    return _ungrouped(gains, operation.groups)
+    return gains
+
+
+def phases(conv: Conv, kernel: Array) -> Array:
+    """Return the taps by phases: those of one meet the same positions. Phases are filled up with zeros.
+
+    Shape: (out, in, kernel...) -> (out, in, phases, taps of a phase...).
+    """
+    lead, lengths = kernel.shape[:2], kernel.shape[2:]
+    counts = phase_counts(conv, lengths)
+    taps = [ceil(length / count) for length, count in zip(lengths, counts, strict=True)]
+    filled = np.zeros((*lead, *(each * count for each, count in zip(taps, counts, strict=True))))
+    filled[:, :, *map(slice, lengths)] = kernel
+    split = filled.reshape(*lead, *(part for pair in zip(taps, counts, strict=True) for part in pair))
+    ordered = split.transpose(0, 1, *range(3, split.ndim, 2), *range(2, split.ndim, 2))
+    return ordered.reshape(*lead, prod(counts), *taps)
+
+
+def phase_counts(conv: Conv, kernel: Sequence[int]) -> list[int]:
+    """Return how many phases of positions the taps meet, along each axis.
+
+    Tap t meets the positions that are dilation t modulo the stride: those of all taps a multiple of stride / gcd(stride,
+    dilation) apart.
+    """
+    given = zip(kernel, conv.stride, conv.dilation, strict=True)
+    return [min(length, stride // gcd(stride, spacing)) for length, stride, spacing in given]
 
 
 def block_gains(rows: Array, groups: Groups, norm: Norm) -> Array:
@@ -71,19 +102,13 @@ def at_least(computed: Array, *, roundings: int) -> Array:
 @np.errstate(over="ignore", invalid="ignore")
 def _summed(magnitudes: Array) -> Array:
     """Return at least the sums over the last axis."""
-    if magnitudes.shape[-1] == 1:
+    *lead, count = magnitudes.shape
+    if count == 1:
         return magnitudes[..., 0]
-    return at_least(canonical_sum(magnitudes), roundings=sum_roundings(magnitudes.shape[-1]))
-
-
-def tap_classes(kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]) -> list[list[int]]:
-    """Return the flat indices of the taps that one and the same position can meet, for each class of positions."""
-    residues = np.zeros(kernel, dtype=np.int64)
-    for axis, (taps, step, spacing) in enumerate(zip(kernel, stride, dilation, strict=True)):
-        along = (np.arange(taps) * spacing) % step
-        residues = residues * step + along.reshape([-1 if other == axis else 1 for other in range(len(kernel))])
-    flat = residues.ravel()
-    return [np.flatnonzero(flat == residue).tolist() for residue in np.unique(flat)]
+    rows = magnitudes.reshape(-1, count)
+    height = max(1, BLOCK // max(LANES, count))
+    sums = np.concatenate([canonical_sum(rows[row : row + height]) for row in range(0, len(rows), height)])
+    return at_least(sums.reshape(lead), roundings=sum_roundings(count))
 
 
 def _ungrouped(gains: Array, groups: int) -> Array:

@@ -1,7 +1,8 @@
 """The linear steps of a network: the same weights applied to numbers, or to intervals with every rounding paid for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from typing import Protocol
 
@@ -15,7 +16,7 @@ from ellq_math.network.topology import InvalidTopology, Step
 from ellq_math.sums import UNIT_ROUNDOFF, Array, round_down, round_up
 
 BUFFER = 1 << 19
-"""Values of windows that are laid out at once (4 MiB); at least one row of positions."""
+"""Values of windows that are laid out at once (4 MiB); at least one position's."""
 
 UNDERFLOW = 2.0**-1020
 """More than a product and its addition can lose where they underflow."""
@@ -63,24 +64,45 @@ class Windows:
         windows = self._windows(values)
         out = windows.shape[1 : 1 + len(self.kernel)]
         found = np.empty((self.groups, neurons // self.groups, *out))
-        for part in self._parts(len(values), out):
-            block = np.moveaxis(windows[:, part], range(1, 1 + len(out)), range(-len(out), 0))
+        for part in position_blocks(out, len(values) * prod(self.kernel)):
+            block = np.moveaxis(windows[:, *part], range(1, 1 + len(out)), range(-len(out), 0))
             laid_out = block.reshape(self.groups, self.terms, -1)
-            found[:, :, part] = (grouped @ laid_out).reshape(self.groups, neurons // self.groups, -1, *out[1:])
+            found[:, :, *part] = (grouped @ laid_out).reshape(found[:, :, *part].shape)
         return found.reshape(neurons, *out)
 
     def _windows(self, values: Array) -> Array:
         """Return a view of all windows. Shape: (channels, ...) -> (channels, *positions, *kernel)."""
-        axes = len(self.kernel)
-        padded = np.pad(values, [(0, 0), *(self.padding[2 * axis : 2 * axis + 2] for axis in range(axes))])
+        padded = with_padding(values, self.padding, 0.0)
         spans = tuple((length - 1) * gap + 1 for length, gap in zip(self.kernel, self.dilation, strict=True))
-        windows = sliding_window_view(padded, spans, axis=tuple(range(1, 1 + axes)))
+        windows = sliding_window_view(padded, spans, axis=tuple(range(1, padded.ndim)))
         return windows[:, *(slice(None, None, step) for step in self.stride + self.dilation)]
 
-    def _parts(self, channels: int, out: tuple[int, ...]) -> Iterator[slice]:
-        """Yield ranges of positions along their first axis whose windows fit in the buffer."""
-        height = max(1, BUFFER // (channels * prod(self.kernel) * prod(out[1:])))
-        return (slice(start, start + height) for start in range(0, out[0], height))
+
+@dataclass(frozen=True)
+class ChannelRows:
+    """One row for each channel, on all of its values."""
+
+    terms: int
+
+    def apply(self, rows: Array, values: Array) -> Array:
+        """Return every row on the values of its channel. Shape: (channels, ...) -> (channels,)."""
+        return np.einsum("ct,ct->c", rows, values.reshape(rows.shape))
+
+
+def with_padding(values: Array, padding: Sequence[int], padder: float) -> Array:
+    """Return values with padding, begin and end of each axis in turn, behind the channels."""
+    sides = [(0, 0), *zip(padding[::2], padding[1::2], strict=True)]
+    return np.pad(values, sides, constant_values=padder)
+
+
+def position_blocks(positions: Sequence[int], window: int) -> Iterator[tuple[slice, ...]]:
+    """Yield boxes that make up all positions; the windows in each, of `window` values, fit in the buffer, or it is only one."""
+    room = max(1, BUFFER // window)
+    cuts: list[list[slice]] = []
+    for length in reversed(positions):
+        cuts.insert(0, [slice(start, start + room) for start in range(0, length, room)])
+        room = max(1, room // length)
+    return product(*cuts)
 
 
 def layer_map(step: Step, weight_shape: tuple[int, ...]) -> LinearMap:
@@ -97,13 +119,10 @@ def mean_map(step: Step) -> tuple[LinearMap, Array]:
     channels, *lengths = step.input_shapes[0] or (0,)
     match step.node.operation:
         case Pool(kernel=kernel, stride=stride, padding=padding):
-            pass
+            linear = Windows(kernel, stride, padding, (1,) * len(kernel), channels, prod(kernel))
         case _:
-            kernel = tuple(lengths)
-            stride, padding = (1,) * len(kernel), (0,) * (2 * len(kernel))
-    terms = prod(kernel)
-    windows = Windows(kernel, stride, padding, (1,) * len(kernel), channels, terms)
-    return windows, np.full((channels, terms), 1 / terms)
+            linear = ChannelRows(prod(lengths))
+    return linear, np.full((channels, linear.terms), 1 / linear.terms)
 
 
 def enclose(linear: LinearMap, rows: Array, values: Interval, *, roundings: int = 0) -> Interval:
@@ -111,6 +130,7 @@ def enclose(linear: LinearMap, rows: Array, values: Interval, *, roundings: int 
 
     Around the image of the centres, whose roundings are at most gamma_n times that of the centres' magnitudes (n terms, any
     order); they ride in the radius, so that one product pays for both. Rows of zeros give exactly zero, as do values of zero.
+    A sum that has overflowed on its way says nothing of where it would have ended: then there is no bound.
     """
     if values.zeros().all():
         return point(linear.apply(np.zeros_like(rows), values.low))
@@ -121,7 +141,9 @@ def enclose(linear: LinearMap, rows: Array, values: Interval, *, roundings: int 
     live = rows.any(axis=1).reshape(-1, *[1] * (reach.ndim - 1))
     reach = np.where(live, up(reach * (1 + growth)) + linear.terms * UNDERFLOW, 0.0)
     middle = linear.apply(rows, centre)
-    return Interval(np.where(live, down(middle - reach), 0.0), np.where(live, up(middle + reach), 0.0))
+    finite = np.isfinite(middle) & np.isfinite(reach)
+    low, high = np.where(finite, down(middle - reach), -np.inf), np.where(finite, up(middle + reach), np.inf)
+    return Interval(np.where(live, low, 0.0), np.where(live, high, 0.0))
 
 
 def channel_line(step: Step, tensors: Tensors) -> tuple[Interval, Interval]:

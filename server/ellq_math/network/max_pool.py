@@ -1,22 +1,19 @@
-"""Bounds of max pools: windows are walked tap by tap, so that no window is ever laid out."""
+"""Bounds of max pools."""
 
-from collections.abc import Iterator
-from functools import reduce
-from itertools import product
+from math import prod
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from ellq_math.network.intervals import Interval
+from ellq_math.network.linear_maps import position_blocks, with_padding
 from ellq_math.network.nodes import Pool
 from ellq_math.sums import Array
 
 
 def pooled_largest(pool: Pool, values: Interval) -> Interval:
     """Return bounds of the largest value of each window. Exact. Shape: (channels, ...) -> (channels, positions...)."""
-    return Interval(
-        reduce(np.maximum, _taps(pool, values.low, padding=-np.inf)),
-        reduce(np.maximum, _taps(pool, values.high, padding=-np.inf)),
-    )
+    return Interval(_largest(pool, values.low), _largest(pool, values.high))
 
 
 def pooled_largest_difference(pool: Pool, before: Interval, after: Interval, error: Interval) -> Interval:
@@ -32,17 +29,40 @@ def pooled_largest_difference(pool: Pool, before: Interval, after: Interval, err
 
 def _of_contenders(pool: Pool, values: Interval, quantity: Array) -> Array:
     """Return the largest quantity among the values of each window that can be the largest of it."""
-    bar = reduce(np.maximum, _taps(pool, values.low, padding=-np.inf))
-    taps = zip(_taps(pool, values.high, padding=-np.inf), _taps(pool, quantity, padding=-np.inf), strict=True)
-    return reduce(np.maximum, (np.where(high >= bar, one, -np.inf) for high, one in taps))
+    bar = _largest(pool, values.low)
+    high, counted = _windows(pool, values.high), _windows(pool, quantity)
+    taps = tuple(range(len(pool.kernel)))
+    found = np.empty_like(bar)
+    for part in position_blocks(bar.shape[1:], len(bar) * prod(pool.kernel)):
+        contends = high[..., *part] >= bar[:, *part]
+        found[:, *part] = np.where(contends, counted[..., *part], -np.inf).max(axis=taps)
+    return found
 
 
-def _taps(pool: Pool, values: Array, *, padding: float) -> Iterator[Array]:
-    """Yield what each tap of the window sees at all positions. Shape: (channels, ...) -> (channels, positions...)."""
-    axes = len(pool.kernel)
-    sides = [pool.padding[2 * axis : 2 * axis + 2] for axis in range(axes)]
-    padded = np.pad(values, [(0, 0), *sides], constant_values=padding)
-    ends = [length - span for length, span in zip(padded.shape[1:], pool.kernel, strict=True)]
-    for offsets in product(*map(range, pool.kernel)):
-        cuts = (slice(at, at + end + 1, step) for at, end, step in zip(offsets, ends, pool.stride, strict=True))
-        yield padded[:, *cuts]
+def _windows(pool: Pool, values: Array) -> Array:
+    """Return a view of all windows. Shape: (channels, ...) -> (*kernel, channels, *positions): positions lie side by side."""
+    padded = with_padding(values, pool.padding, -np.inf)
+    axes = tuple(range(1, padded.ndim))
+    windows = sliding_window_view(padded, pool.kernel, axis=axes)[:, *(slice(None, None, step) for step in pool.stride)]
+    return np.moveaxis(windows, range(padded.ndim, windows.ndim), range(len(axes)))
+
+
+def _largest(pool: Pool, values: Array) -> Array:
+    """Return the largest value of each window, along one axis after the other. Shape: (channels, ...) -> (channels, ...)."""
+    found = with_padding(values, pool.padding, -np.inf)
+    for axis, (length, stride) in enumerate(zip(pool.kernel, pool.stride, strict=True), start=1):
+        found = np.moveaxis(_largest_in_a_row(np.moveaxis(found, axis, 0), length)[::stride], 0, axis)
+    return found
+
+
+def _largest_in_a_row(values: Array, length: int) -> Array:
+    """Return the largest of every `length` values in a row along axis 0.
+
+    Of twice as many each time, and at last of two runs that overlap.
+    """
+    reach = 1
+    while 2 * reach <= length:
+        values = np.maximum(values[:-reach], values[reach:])
+        reach *= 2
+    rest = length - reach
+    return np.maximum(values[: len(values) - rest], values[rest:])

@@ -6,11 +6,11 @@ from math import prod
 import numpy as np
 
 from ellq_math.network.findings import Grade, GradeFindings
-from ellq_math.network.groups import channels, root_of_squares
+from ellq_math.network.groups import channels, lifted, root_of_squares
 from ellq_math.network.knowledge import Knowledge, Moments
 from ellq_math.network.l2_bounds import L2Bounds, settled
 from ellq_math.network.l2_grades import OwnError, certify_l2
-from ellq_math.network.layer_gains import layer_rows
+from ellq_math.network.layer_gains import at_least, layer_rows
 from ellq_math.network.nodes import Conv, Linear
 from ellq_math.network.pullback import Chain, tightened
 from ellq_math.network.quadratic import check_moments, input_roots, row_errors
@@ -50,6 +50,7 @@ def _own(tensors: Tensors, moments: Mapping[str, Moments]) -> Callable[[Step], O
     return own
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def own_error(step: Step, rows: Array, moments: Moments | None, *, groups: int) -> OwnError | None:
     """Return what changes of the weights do on their own. Shape: (neurons, fan_in).
 
@@ -68,5 +69,6 @@ def own_error(step: Step, rows: Array, moments: Moments | None, *, groups: int) 
     each = round_up(positions * row_errors(rows, moments, groups=groups), roundings=2)
     sizes = root_of_squares(input_roots(moments, groups=groups, fan_in=fan_in))
     norms = np.array([spectral_norm_bound(part) for part in np.split(rows, groups)])
-    plain = float(round_up(positions * root_of_squares(round_up(norms * sizes, roundings=1)), roundings=2))
+    products = at_least(lifted(norms) * lifted(sizes), roundings=1)
+    plain = float(round_up(positions * root_of_squares(products), roundings=2))
     return OwnError(settled(channels(shape), each, plain), plain)

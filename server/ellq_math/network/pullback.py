@@ -11,12 +11,13 @@ from math import prod
 import numpy as np
 
 from ellq_math.network.activations import lipschitz
-from ellq_math.network.forms import change_in_form, root_norm, through_activation, through_scale, through_weights
+from ellq_math.network.forms import balanced, change_in_form, root_norm, through_activation, through_scale, through_weights
 from ellq_math.network.knowledge import Moments
 from ellq_math.network.l2_bounds import L2Bounds, product, sum_of
 from ellq_math.network.layer_gains import combine, layer_rows
 from ellq_math.network.nodes import Activation, Affine, BatchNorm, Linear, Reshape
 from ellq_math.network.quadratic import input_roots
+from ellq_math.network.spectral import scaled_down, scaled_up
 from ellq_math.network.tensors import Tensors
 from ellq_math.network.topology import Graph, Step
 from ellq_math.sums import Array
@@ -26,6 +27,18 @@ MOST_VALUES = 1024
 
 MOST_READOUTS = 32
 """Beyond as many outputs, no form is made for each of them."""
+
+
+FORM_SOLVES = 50
+"""Cubes of a form's size that one activation takes: solving, inverting and certifying, a few times each."""
+
+
+def form_work(graph: Graph) -> int:
+    """Return about how many multiply-adds the forms of a network take."""
+    output = graph.step(graph.output).shape
+    readouts = 1 + (prod(output) if output is not None and prod(output) <= MOST_READOUTS else 0)
+    sizes = [prod(step.shape) for step in graph.steps if step.shape is not None and isinstance(step.node.operation, Activation)]
+    return readouts * sum(FORM_SOLVES * size**3 for size in sizes if size <= MOST_VALUES)
 
 
 @dataclass(frozen=True)
@@ -57,42 +70,54 @@ def tightened(chain: Chain, node: str) -> L2Bounds:
 def pulled_error(chain: Chain, node: str, form: Array) -> float:
     """Return at least sqrt(E d' Q d) for the errors d of a node.
 
-    At any node of the chain, what is left of the form meets the errors found forward; the best of them counts.
+    At any node of the chain, what is left of the form meets the errors found forward; the best of them counts. The form's
+    largest magnitude is kept near 1; the wanted root is 2^exponent times that of the form at hand.
     """
-    best, behind = np.inf, 0.0
+    best, behind, exponent = np.inf, 0.0, 0
     while True:
-        best = min(best, sum_of(behind, product(root_norm(form), chain.errors[node].total)))
+        form, taken = balanced(form)
+        exponent += taken
+        best = min(best, sum_of(behind, scaled_up(product(root_norm(form), chain.errors[node].total), exponent)))
         step = chain.graph.step(node)
         if len(step.node.inputs) != 1:
             return best
         if isinstance(step.node.operation, Linear):
-            behind = sum_of(behind, _own(chain, step, form))
-        pulled = _pulled(chain, step, form)
+            behind = sum_of(behind, scaled_up(_own(chain, step, form), exponent))
+        pulled, taken = _pulled(chain, step, form)
         if pulled is None or behind >= best or not np.isfinite(pulled).all():
             return best
-        form, node = pulled, step.node.inputs[0]
+        form, exponent, node = pulled, exponent + taken, step.node.inputs[0]
 
 
-def _pulled(chain: Chain, step: Step, form: Array) -> Array | None:
-    """Return the form at what enters a step; None where the chain ends."""
+def _pulled(chain: Chain, step: Step, form: Array) -> tuple[Array | None, int]:
+    """Return Q 4^-k and k, Q being the form at what enters a step; None where the chain ends."""
     entering = step.input_shapes[0]
     if entering is None or prod(entering) > MOST_VALUES:
-        return None
+        return None, 0
     match step.node.operation:
         case Linear() as layer:
-            return through_weights(form, layer_rows(layer, chain.tensors.changed(layer.weight)))
+            weights, exponent = scaled_down(layer_rows(layer, chain.tensors.changed(layer.weight)))
+            return through_weights(form, weights), int(exponent)
         case Activation() as activation:
-            return through_activation(form, activation, lipschitz(activation), _expected(chain, step))
+            return through_activation(form, activation, lipschitz(activation), _expected(chain, step)), 0
         case BatchNorm() as norm:
             root = np.sqrt(chain.tensors.original(norm.variance) + norm.epsilon)
             weight = chain.tensors.original(norm.weight) if norm.weight is not None else np.ones(len(root))
-            return through_scale(form, _spread(weight / root, entering))
+            return _scaled(form, _spread(weight / root, entering))
         case Affine(scale=scale):
-            return through_scale(form, _spread(np.array(scale or (1.0,)), entering))
+            return _scaled(form, _spread(np.array(scale or (1.0,)), entering))
         case Reshape():
-            return form
+            return form, 0
         case _:
-            return None
+            return None, 0
+
+
+def _scaled(form: Array, scale: Array) -> tuple[Array | None, int]:
+    """Return what `_pulled` does for factors; the chain ends at factors so small that they may have underflowed."""
+    if not 2.0**-900 < np.abs(scale).max() < np.inf:
+        return None, 0
+    factors, exponent = scaled_down(scale[np.newaxis])
+    return through_scale(form, factors[0]), int(exponent)
 
 
 def _own(chain: Chain, step: Step, form: Array) -> float:

@@ -64,13 +64,14 @@ def quadratic_roots(rows: Array, matrix: Array, sums: Array) -> Array:
     exponent += exponent % 2  # an even power, so that its root is a power of two
     scaled = np.ldexp(rows, -row_exponents[:, np.newaxis])
     forms = np.einsum("ij,ij->i", scaled @ np.ldexp(matrix, -exponent), scaled)
-    most = np.ldexp(np.ldexp(sums, -row_exponents), -exponent // 2)
+    most = np.ldexp(sums, -row_exponents - exponent // 2)
     slack = 4 * (2 * rows.shape[1] + 4) * UNIT_ROUNDOFF * most * most + 2.0**-900  # and products that underflow
     roots = round_up(np.sqrt(np.maximum(forms, 0) + slack), roundings=4)
-    found = np.nextafter(np.ldexp(np.ldexp(roots, row_exponents), exponent // 2), np.inf)
+    found = np.nextafter(np.ldexp(roots, row_exponents + exponent // 2), np.inf)  # in one step, as in two it may round twice
     return np.where(sums == 0, 0.0, np.where(np.isnan(found), np.inf, found))
 
 
+@np.errstate(over="ignore")
 def _check_matrix(tensor: str, second: Array, matrix: Array) -> None:
     """Refuse a matrix that is no second moment, or not of the inputs that second_moments speaks of."""
     groups, fan_in = second.shape
@@ -78,12 +79,13 @@ def _check_matrix(tensor: str, second: Array, matrix: Array) -> None:
         raise InvalidMoments(tensor, f"the matrix has shape {matrix.shape}; allowed is {(groups, fan_in, fan_in)}")
     if not np.isfinite(matrix).all():
         raise InvalidMoments(tensor, "the matrix holds NaN or infinity")
-    for group, block in enumerate(matrix):
+    for group, (above, block) in enumerate(zip(second, matrix, strict=True)):
         diagonal = np.diagonal(block)
-        if (diagonal < 0).any():
-            index = int(np.argmax(diagonal < 0))
+        wrong = (diagonal < 0) | (diagonal > above * (1 + TOLERANCE))
+        if wrong.any():
+            index = int(np.argmax(wrong))
             found = f"entry ({index}, {index}) of group {group}'s matrix is {float(diagonal[index])!r}"
-            raise InvalidMoments(tensor, f"{found}; allowed is 0 or more")
+            raise InvalidMoments(tensor, f"{found}; allowed is 0 to second_moments, here {float(above[index])!r}")
         roots = np.sqrt(diagonal)
         allowed = np.outer(roots, roots)
         for wrong, what in (

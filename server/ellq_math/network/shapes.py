@@ -26,6 +26,9 @@ Shape = tuple[int, ...]
 MAX_VALUES = 2**31
 """Most values that a step may have, its padding counted."""
 
+MAX_AXES = 8
+"""Most axes of a shape."""
+
 
 def settle(operation: Operation, taken: Sequence[Shape | None], tensors: Mapping[str, Shape]) -> tuple[Operation, Shape | None]:
     """Return the operation with complete parameters, and the shape it gives; `taken` are the shapes of what it takes.
@@ -81,6 +84,7 @@ def _shape(operation: Operation, taken: list[Shape], tensors: Mapping[str, Shape
         case Input(shape):
             if not shape:
                 raise Misfit("the input has no axes; allowed is one or more")
+            _check_axes(shape)
             return shape
         case Linear():
             return _linear_shape(operation, taken[0], tensors)
@@ -89,7 +93,7 @@ def _shape(operation: Operation, taken: list[Shape], tensors: Mapping[str, Shape
         case Pool():
             channels, *lengths = taken[0]
             spans = operation.kernel
-            return (channels, *_windows(_padded(lengths, operation.padding), spans, operation.stride))
+            return (channels, *_positions(lengths, operation.padding, spans, operation.stride))
         case Add():
             if len(set(taken)) > 1:
                 raise Misfit(f"it adds values of shapes {_listed(taken)}; allowed are equal shapes")
@@ -152,10 +156,16 @@ def _conv_shape(conv: Conv, taken: Shape, tensors: Mapping[str, Shape]) -> Shape
             f"shape {weight} in {conv.groups} groups"
         )
     spans = [(length - 1) * step + 1 for length, step in zip(kernel, conv.dilation, strict=True)]
-    return (neurons, *_windows(_padded(taken[1:], conv.padding), spans, conv.stride))
+    return (neurons, *_positions(taken[1:], conv.padding, spans, conv.stride))
+
+
+def _check_axes(shape: Shape) -> None:
+    if len(shape) > MAX_AXES:
+        raise Misfit(f"the shape has {len(shape)} axes; allowed are {MAX_AXES}")
 
 
 def _reshaped(reshape: Reshape, taken: Shape) -> Shape:
+    _check_axes(reshape.shape)
     values = math.prod(taken)
     if reshape.shape and (min(reshape.shape) < 1 or math.prod(reshape.shape) != values):
         raise Misfit(f"it gives shape {reshape.shape} to values of shape {taken}; allowed are shapes of {values} values")
@@ -194,11 +204,17 @@ def _padded(lengths: Sequence[int], padding: Sequence[int]) -> list[int]:
     return [length + sum(padding[2 * axis : 2 * axis + 2]) for axis, length in enumerate(lengths)]
 
 
-def _windows(padded: Sequence[int], spans: Sequence[int], strides: Sequence[int]) -> list[int]:
+def _positions(lengths: Sequence[int], padding: Sequence[int], spans: Sequence[int], strides: Sequence[int]) -> list[int]:
     """Return how many windows fit along each axis."""
-    for length, span in zip(padded, spans, strict=True):
-        if span > length:
-            raise Misfit(f"a window spans {span} positions of {length}, padding counted; allowed are windows that fit")
+    for axis, (length, span) in enumerate(zip(lengths, spans, strict=True)):
+        sides = padding[2 * axis : 2 * axis + 2]
+        if max(sides) >= length + span:
+            allowed = f"less than {length + span}, the values and a window"
+            raise Misfit(f"padding is {max(sides)} beside {length} values for windows of {span}; allowed is {allowed}")
+        if span > length + sum(sides):
+            found = f"a window spans {span} positions of {length + sum(sides)}"
+            raise Misfit(f"{found}, padding counted; allowed are windows that fit")
+    padded = _padded(lengths, padding)
     return [(length - span) // stride + 1 for length, span, stride in zip(padded, spans, strides, strict=True)]
 
 

@@ -68,8 +68,8 @@ def scaled_down(matrices: Array) -> tuple[Array, npt.NDArray[np.int64]]:
     return matrices * np.ldexp(1.0, halves) * np.ldexp(1.0, rest), exponents
 
 
-def scaled_up(bound: float, exponent: npt.NDArray[np.int64]) -> float:
-    """Return bound 2^exponent, rounded up."""
+def scaled_up(bound: float, exponent: int | npt.NDArray[np.int64]) -> float:
+    """Return bound 2^exponent, rounded up. Only zero stays zero."""
     if bound == 0:
         return 0.0
     with np.errstate(over="ignore", under="ignore"):

@@ -14,6 +14,12 @@ from ellq_math.network.shapes import Shape, batch_norm_tensors, padded_values, s
 MAX_NODES = 10_000
 """Most nodes of a topology."""
 
+MAX_INPUTS = 1_000
+"""Most nodes whose values one node takes."""
+
+LONGEST_NAME = 1024
+"""Bytes of a node's name in UTF-8."""
+
 NAMED_NODES = 5
 """Most nodes that a message names."""
 
@@ -103,18 +109,23 @@ def tensor_names(operation: Operation) -> list[str]:
 
 
 def work(graph: Graph) -> int:
-    """Return the multiplications and additions, a pair counted once, of one forward pass, up to steps of unknown shape."""
-    return sum(step.fan_in * max(1, len(step.input_shapes)) * math.prod(step.shape) for step in graph.steps if step.shape)
+    """Return the multiplications and additions, a pair counted once, of one forward pass, up to steps of unknown shape.
+
+    A step takes as much as it has products, or values that it reads, padding counted: whichever is more.
+    """
+    return sum(max(step.fan_in * math.prod(step.shape), _values_taken(step)) for step in graph.steps if step.shape)
+
+
+def _values_taken(step: Step) -> int:
+    """Return how many values a step reads, padding counted."""
+    taken = [shape for shape in step.input_shapes if shape is not None]
+    return max(sum(map(math.prod, taken)), padded_values(step.node.operation, taken))
 
 
 def largest_values(graph: Graph) -> int:
     """Return the most values that any step has, or takes with its padding."""
-    sizes = [0]
-    for step in graph.steps:
-        taken = [shape for shape in step.input_shapes if shape is not None]
-        if step.shape is not None:
-            sizes += [math.prod(step.shape), padded_values(step.node.operation, taken)]
-    return max(sizes)
+    sizes = (max(math.prod(step.shape), _values_taken(step)) for step in graph.steps if step.shape is not None)
+    return max(sizes, default=0)
 
 
 def read_graph(topology: Topology, shapes: Mapping[str, Shape]) -> Graph:
@@ -147,6 +158,8 @@ def _named(topology: Topology) -> dict[str, Node]:
     for place, node in enumerate(topology.nodes):
         if not node.name:
             raise InvalidTopology("", f"nodes[{place}] has no name; every node needs one")
+        if (length := len(node.name.encode(errors="replace"))) > LONGEST_NAME:
+            raise InvalidTopology("", f"the name of nodes[{place}] has {length} bytes; allowed are {LONGEST_NAME}")
         if node.name in nodes:
             raise InvalidTopology(node.name, f"two nodes are named {node.name!r}; names are distinct")
         nodes[node.name] = node
@@ -164,14 +177,14 @@ def _check_inputs(node: Node, nodes: Mapping[str, Node]) -> None:
         case Input():
             right, allowed = count == 0, "none for the input"
         case Add() | Concat():
-            right, allowed = count >= 2, "two or more for add and concat"
+            right, allowed = 2 <= count <= MAX_INPUTS, f"two or more for add and concat, up to {MAX_INPUTS}"
         case _:
             right, allowed = count == 1, "one for all but input, add and concat"
     if not right:
         raise InvalidTopology(node.name, f"node {node.name!r} takes {count} inputs; allowed is {allowed}")
     for name in node.inputs:
         if name not in nodes:
-            raise InvalidTopology(node.name, f"node {node.name!r} takes {name!r}, and no node has that name")
+            raise InvalidTopology(node.name, f"node {node.name!r} takes {name[:LONGEST_NAME]!r}, and no node has that name")
 
 
 def _ordered(nodes: Mapping[str, Node]) -> list[Node]:
@@ -197,7 +210,7 @@ def _ordered(nodes: Mapping[str, Node]) -> list[Node]:
 def _output(topology: Topology, nodes: Mapping[str, Node]) -> str:
     if topology.output:
         if topology.output not in nodes:
-            raise InvalidTopology("", f"the output is {topology.output!r}, and no node has that name")
+            raise InvalidTopology("", f"the output is {topology.output[:LONGEST_NAME]!r}, and no node has that name")
         return topology.output
     taken = {name for node in topology.nodes for name in node.inputs}
     last = [name for name in nodes if name not in taken]

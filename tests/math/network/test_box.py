@@ -9,8 +9,10 @@ from tests.math.network.networks import RATIONAL_ACTIVATIONS, Pair, pruned, rand
 
 from ellq_math.network.box import certify_box
 from ellq_math.network.findings import EndingReason
+from ellq_math.network.intervals import Interval, point
 from ellq_math.network.knowledge import Box, InvalidInputs, Knowledge
 from ellq_math.network.layer_gains import layer_rows
+from ellq_math.network.linear_maps import Dense, enclose
 from ellq_math.network.nodes import (
     Activation,
     ActivationKind,
@@ -229,3 +231,36 @@ def test_boxes_of_other_inputs_are_refused(low, high, where):
 def test_without_a_box_there_is_nothing_to_say():
     with pytest.raises(InvalidInputs, match="no box"):
         certify_box(read_graph(chain((3,), RELU), {}), Pair({}, {}), Knowledge())
+
+
+def test_a_sum_that_overflows_on_its_way_bounds_nothing():
+    """1e308 * -1.8 lies beyond a double, and what follows brings it back. Clipped values move by 10 and 20, and so they may."""
+    most = 1e308
+    before = {
+        "a": np.array([[0.9], [0.9], [0.9], [0.0], [-1.0]]),
+        "b": np.array([[most, -most / 2, -most / 2, 20.0, 0.0], [0.0, 0.0, 0.0, 0.0, 10.0]]),
+        "c": np.array([[1.0, 1.0]]),
+    }
+    after = before | {"a": np.array([[-0.9], [-0.9], [-0.9], [1.0], [1.0]])}
+    clip = Activation(ActivationKind.CLIP, (-10.0, 10.0))
+    topology = chain((1,), Linear("a"), Linear("b"), clip, Linear("c"))
+    moved = exact_forward(topology, after, np.ones((1, 1)))["4"] - exact_forward(topology, before, np.ones((1, 1)))["4"]
+    assert moved.item() == 30
+    found = certify(topology, before, after, 1.0, 1.0)
+    assert found.certificate.node == "4"
+    assert found.certificate.output_error_max >= 30
+
+
+def test_bounds_that_have_passed_each_other_are_none():
+    assert not Interval(np.array([0.0, 1.0]), np.array([0.0, -1.0])).is_bounded()
+    assert not Interval(np.array([-math.inf]), np.array([0.0])).is_bounded()
+    assert not Interval(np.array([math.nan]), np.array([0.0])).is_bounded()
+    assert Interval(np.array([0.0, -1.0]), np.array([0.0, 1.0])).is_bounded()
+
+
+@pytest.mark.parametrize("weight", [math.inf, math.nan, 1e308])
+def test_an_enclosure_of_what_overflows_is_everything(weight):
+    with np.errstate(all="ignore"):
+        found = enclose(Dense(2), np.array([[weight, -weight], [1.0, 0.0]]), point(np.array([1.9, 1.9])))
+    assert (found.low[0], found.high[0]) == (-math.inf, math.inf)
+    assert found.low[1] <= 1.9 <= found.high[1]

@@ -154,6 +154,7 @@ def test_quadratic_forms_are_never_below_the_truth(seed, shift):
         ([1.0, 1.0], np.array([[[1.0, np.nan], [0.0, 1.0]]]), "NaN or infinity"),
         ([1.0, 1.0], np.array([[[1.0, 0.5], [0.25, 1.0]]]), r"not symmetric at \(0, 1\)"),
         ([1.0, 1.0], np.array([[[1.0, 1.1], [1.1, 1.0]]]), "Cauchy-Schwarz"),
+        ([1.0, 1.0], np.array([[[2.0, 0.0], [0.0, 1.0]]]), r"entry \(0, 0\)"),
         ([1.0, 1.0], np.array([[[1.0, 0.0], [0.0, -1.0]]]), r"entry \(1, 1\)"),
     ],
 )
