@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_client.errors import InvalidNetwork
@@ -109,13 +109,14 @@ def _message(network: AnyNetwork | None) -> pb.Network | None:
     return network.to_proto()
 
 
-def _repeatable(moments: Any) -> Callable[[], Iterable[pb.Moments]]:
+def _repeatable(moments: HasFrames | Iterable[pb.Moments] | None) -> Callable[[], Iterable[pb.Moments]]:
     if moments is None:
         return tuple
     frames = getattr(moments, "to_frames", None)
     if frames is not None:
         return frames
     if isinstance(moments, Mapping) or not isinstance(moments, Iterable):  # callers without a type checker
-        raise TypeError(f"moments are a Calibration or the path of a saved one, got {type(moments).__name__}")
+        given = cast("Any", moments)
+        raise TypeError(f"moments are a Calibration or the path of a saved one, got {type(given).__name__}")
     kept = tuple(moments) if isinstance(moments, Iterator) else moments
     return lambda: kept

@@ -12,7 +12,7 @@ PYTHON = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
 def test_the_page_has_examples():
-    assert len(PYTHON) == 6
+    assert len(PYTHON) == 7
 
 
 @pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
