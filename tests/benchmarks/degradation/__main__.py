@@ -14,7 +14,6 @@ from tests.benchmarks.degradation.data import FOLDER, LOADERS, Absent, Data
 from tests.benchmarks.degradation.duels import duels_of
 from tests.benchmarks.degradation.models import RECIPES
 from tests.benchmarks.degradation.page import fill
-from tests.benchmarks.degradation.plots import draw
 from tests.benchmarks.degradation.records import Case, Duel, read, write
 from tests.benchmarks.degradation.runs import cases_of
 from tests.benchmarks.degradation.subjects import Subject, subject_of
@@ -41,6 +40,8 @@ def main() -> int:
         print(f"\n{name}", *lines, sep="\n")
     if arguments.docs:
         fill(DOCS / "degradation.md", made)
+        from tests.benchmarks.degradation.plots import draw  # matplotlib, of the extra `study`
+
         draw(cases, duels, DOCS / "degradation")
     return 0 if cases and not sum(case.violations for case in cases) else 1
 
