@@ -42,7 +42,7 @@ vectors: $(STAMP)
 	$(BIN)/python -m tests.contract.vectors
 
 # The study of docs/degradation.md: trains networks, compresses them by every rule, holds certificates against measurements.
-# Takes about half an hour on two cores and downloads its data. `make study ARGUMENTS=--quick` takes minutes.
+# Takes more than an hour on two cores and downloads its data. `make study ARGUMENTS=--quick` takes minutes.
 study: $(STAMP)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[server,torch,dev,study]'
 	$(BIN)/python -m tests.benchmarks.degradation --docs $(ARGUMENTS)
