@@ -15,16 +15,16 @@ from ellq_server.header import LENGTH_BYTES, Header, header_length, parse_header
 from ellq_server.held import NetworkReply, hold_all
 from ellq_server.limits import Limits, needed_bytes
 from ellq_server.network_plans import check_axes, fit_moments, neuron_axes, read_network
-from ellq_server.planning import Plan, Planning, plan_tensors
+from ellq_server.planning import Planning, plan_tensors
 from ellq_server.pooled import PooledCut, SketchBuilder, threshold_of_sketch
 from ellq_server.refusals import InvalidRequest
 from ellq_server.requests import Request
 from ellq_server.scoped_rules import Scope
-from ellq_server.sentence import apply, change, finish, measure, orders_of, pass_through, read
+from ellq_server.sentence import apply, change, finish, orders_of, read, receive
 from ellq_server.sketched_budgets import SketchedReply, check_sensitivities, count_costs, cut_by_sketch
 from ellq_server.sketches import Sketch
 from ellq_server.stopwatch import Stopwatch
-from ellq_server.workbench import Measured, Outcome, Workbench
+from ellq_server.workbench import Outcome, Workbench
 
 PARSED_HEADER_RATIO = 32
 """Memory of a parsed header, its entries and plans, for each byte of its text. The worst that was found is 20, for metadata of
@@ -52,7 +52,6 @@ class Absence(Enum):
     """Why there is nothing to say about the network: NetworkCertificateAbsence of the contract, without its prefix."""
 
     NO_TOPOLOGY = "no_topology"
-    NO_INPUTS = "no_inputs"
     TOO_LARGE = "too_large"
     NO_RULE = "no_rule"
 
@@ -108,16 +107,16 @@ def _answer(request: Request, header: Header, stream: ByteStream, house: House, 
             yield from _one_by_one(bench, stream, planning, builder)
         stream.expect_end()
         sketch = builder.build() if builder else None
-        yield Closing(sketch, reply or _absence(request, held=needed.held), stream.waited_seconds)
+        yield Closing(sketch, reply or _absence(request), stream.waited_seconds)
 
 
-def _absence(request: Request, *, held: bool) -> Absence:
+def _absence(request: Request) -> Absence:
     """Return why there is nothing to say about the network."""
     if request.network is None:
         return Absence.NO_TOPOLOGY
     if request.rule is None or request.builds_sketch:
         return Absence.NO_RULE
-    return Absence.NO_INPUTS if held else Absence.TOO_LARGE
+    return Absence.TOO_LARGE
 
 
 def _one_by_one(bench: Workbench, stream: ByteStream, planning: Planning, builder: SketchBuilder | None) -> Iterator[Outcome]:
@@ -127,7 +126,7 @@ def _one_by_one(bench: Workbench, stream: ByteStream, planning: Planning, builde
     if request.rule and request.sketch and not builder:
         pooled = PooledCut(threshold_of_sketch(request.sketch, request.rule.pool_rule, ignore_zeros=request.ignore_zeros))
     for plan in planning.plans:
-        measured = _read(bench, stream, plan)
+        measured = receive(bench, plan, read(stream, plan))
         if isinstance(measured, Outcome):
             yield measured
             continue
@@ -140,11 +139,6 @@ def _one_by_one(bench: Workbench, stream: ByteStream, planning: Planning, builde
             yield finish(bench, apply(bench, measured, pooled.choose(bench, measured)), rule)
         else:
             yield finish(bench, change(bench, measured, rule), rule)
-
-
-def _read(bench: Workbench, stream: ByteStream, plan: Plan) -> Measured | Outcome:
-    stored = read(stream, plan)
-    return pass_through(plan, plan.reason, stored, bench.request) if plan.reason else measure(bench, plan, stored)
 
 
 def _check_sketch(bench: Workbench, planning: Planning) -> None:

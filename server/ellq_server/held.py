@@ -18,7 +18,7 @@ from ellq_server.planning import Plan, Planning
 from ellq_server.pooled import PooledCut, threshold_in_memory, threshold_of_sketch
 from ellq_server.refusals import CertificateRefuted
 from ellq_server.scoped_rules import Scope, ScopedRule
-from ellq_server.sentence import apply, change, difference, finish, keep_all, measure, pass_through, read
+from ellq_server.sentence import apply, change, difference, finish, keep_all, read, receive
 from ellq_server.workbench import Changed, Choice, Dead, Measured, Outcome, Workbench
 
 
@@ -69,7 +69,7 @@ def hold_all(bench: Workbench, stream: ByteStream, planning: Planning) -> Genera
 
 def _read(bench: Workbench, stream: ByteStream, plan: Plan, tensors: NetworkTensors) -> Measured | Outcome:
     stored = read(stream, plan)
-    found = pass_through(plan, plan.reason, stored, bench.request) if plan.reason else measure(bench, plan, stored)
+    found = receive(bench, plan, stored)
     tensors.keep(plan, stored, found if isinstance(found, Measured) else None)
     return found
 

@@ -39,6 +39,11 @@ def read(stream: ByteStream, plan: Plan) -> bytearray:
     return stream.read(plan.entry.length_bytes, what=f"tensor {shorten(repr(plan.entry.name))}")
 
 
+def receive(bench: Workbench, plan: Plan, stored: bytearray) -> Measured | Outcome:
+    """Return a tensor as its plan wants it: measured, or the outcome of passing through. Errors: NonfiniteWeight."""
+    return pass_through(plan, plan.reason, stored, bench.request) if plan.reason else measure(bench, plan, stored)
+
+
 def measure(bench: Workbench, plan: Plan, stored: bytearray) -> Measured | Outcome:
     """Return the statistics of a compressible tensor, or the outcome of one that must pass through.
 

@@ -21,7 +21,7 @@ from ellq_server.planning import Planning
 from ellq_server.pooled import PooledCut, SketchBuilder, threshold_of_sketch
 from ellq_server.refusals import shorten
 from ellq_server.scoped_rules import ScopedRule
-from ellq_server.sentence import apply, finish, keep_all, measure, pass_through, read
+from ellq_server.sentence import apply, finish, keep_all, read, receive
 from ellq_server.sketches import MOST_NEURONS, Sketch, invalid_sketch
 from ellq_server.walks import Walk
 from ellq_server.workbench import Magnitudes, Measured, Outcome, Workbench
@@ -53,7 +53,7 @@ def count_costs(bench: Workbench, stream: ByteStream, planning: Planning, builde
         if walk:
             walk.reach(plan)
         stored = read(stream, plan)
-        found = pass_through(plan, plan.reason, stored, bench.request) if plan.reason else measure(bench, plan, stored)
+        found = receive(bench, plan, stored)
         if walk:
             walk.keep(plan, stored, found if isinstance(found, Measured) else None)
         if isinstance(found, Outcome):
@@ -83,7 +83,7 @@ def cut_by_sketch(
     pooled, spending, kept = PooledCut(threshold), Spending(pool_units(sketch.weights, p=1)), 0
     for plan in planning.plans:
         stored = read(stream, plan)
-        found = pass_through(plan, plan.reason, stored, bench.request) if plan.reason else measure(bench, plan, stored)
+        found = receive(bench, plan, stored)
         if isinstance(found, Outcome):
             yield found
             continue

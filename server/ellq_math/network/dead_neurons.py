@@ -12,7 +12,21 @@ import numpy as np
 import numpy.typing as npt
 
 from ellq_math.network.layer_gains import layer_rows
-from ellq_math.network.nodes import Concat, Conv, GlobalMean, Linear, Pool, Softmax, Unbounded
+from ellq_math.network.nodes import (
+    Activation,
+    Add,
+    Affine,
+    BatchNorm,
+    Concat,
+    Conv,
+    GlobalMean,
+    Input,
+    Linear,
+    Pool,
+    Reshape,
+    Softmax,
+    Unbounded,
+)
 from ellq_math.network.shapes import Shape
 from ellq_math.network.topology import Graph, Step
 
@@ -81,8 +95,10 @@ def _used(step: Step, stored: Stored, live: Flags | None) -> list[Flags | None]:
             return [np.full(len(live), live.any())]
         case Concat():
             return list(np.split(live, np.cumsum([prod(shape or ()) for shape in shapes])[:-1]))
-        case _:
+        case Input() | Activation() | Add() | Reshape() | BatchNorm() | Affine():
             return [live for _ in shapes]
+        case _:  # an operation unknown here must not pass for one that maps each value to itself
+            raise TypeError(f"node {step.node.name!r} uses who knows which values")
 
 
 def _used_channels(conv: Conv, stored: npt.NDArray[Any], live: Flags) -> Flags:

@@ -9,7 +9,22 @@ from ellq_math.network.factors import Source, factors
 from ellq_math.network.gains import GroupErrors
 from ellq_math.network.groups import Groups, Norm, channels, lifted, regroup
 from ellq_math.network.knowledge import Box
-from ellq_math.network.nodes import Activation, ActivationKind, Affine, BatchNorm, Conv, Linear, Operation, Softmax
+from ellq_math.network.nodes import (
+    Activation,
+    ActivationKind,
+    Add,
+    Affine,
+    BatchNorm,
+    Concat,
+    Conv,
+    GlobalMean,
+    Input,
+    Linear,
+    Operation,
+    Pool,
+    Reshape,
+    Softmax,
+)
 from ellq_math.network.topology import Step
 from ellq_math.sums import Array, round_up
 
@@ -38,8 +53,10 @@ def offsets(step: Step, source: Source, groups: Groups) -> Array:
             return np.full(groups.count, abs(at_zero(activation)))
         case Softmax():
             return np.full(groups.count, 1.0)
-        case _:
+        case Input() | Linear() | Conv() | Add() | Concat() | Pool() | GlobalMean() | Reshape():
             return np.zeros(groups.count)
+        case _:  # an operation unknown here must not pass for one that takes zeros to zeros
+            raise TypeError(f"node {step.node.name!r} has values that nobody knows at inputs of zero")
 
 
 def largest(operation: Operation) -> float:
