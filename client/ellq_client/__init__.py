@@ -35,6 +35,7 @@ from ellq_client.errors import (
     ServerDefect,
     ServerExtraMissing,
     SourceError,
+    TlsFailure,
     TooLarge,
     Unavailable,
     UnderivableNetwork,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from ellq_client.requests import Override
     from ellq_client.results import Analysis, Compression
     from ellq_client.rules import ErrorBudget, Fraction, Lasso, LqBound, NOfM, PqIndex, Rule, SparsityIndex, Tail
+    from ellq_client.tls import Tls
     from ellq_client.values import Capabilities, Summary, TensorReport
     from ellq_client.verifying import Verification, verify
 
@@ -98,6 +100,8 @@ __all__ = [
     "Summary",
     "Tail",
     "TensorReport",
+    "Tls",
+    "TlsFailure",
     "TooLarge",
     "Unavailable",
     "UnderivableNetwork",
@@ -128,6 +132,7 @@ _LAZY = {
     "Rule": "rules",
     "SparsityIndex": "rules",
     "Tail": "rules",
+    "Tls": "tls",
     "Capabilities": "values",
     "Summary": "values",
     "TensorReport": "values",

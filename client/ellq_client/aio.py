@@ -13,7 +13,7 @@ import grpc.aio
 
 from ellq_client import conversations
 from ellq_client.actions import Action, Deliver, Dialogue, Event, Method, Open, Receive, Upload
-from ellq_client.channels import OPTIONS, ServerAddress, open_methods, server_address
+from ellq_client.channels import ServerAddress, open_async_channel, open_methods, server_address
 from ellq_client.embedded import start_server
 from ellq_client.errors import RemoteError
 from ellq_client.frames import RequestFrame
@@ -22,6 +22,7 @@ from ellq_client.requests import AnalyzeOptions, CompressOptions, read_options
 from ellq_client.results import Analysis, Compression
 from ellq_client.retrying import Patience
 from ellq_client.sources import WeightSource
+from ellq_client.tls import Tls
 from ellq_client.values import Capabilities, TensorReport
 
 Result = TypeVar("Result")
@@ -30,10 +31,12 @@ Result = TypeVar("Result")
 class AsyncClient:
     """Client for asyncio programs: the same calls, awaited. Belongs to one event loop."""
 
-    def __init__(self, target: str | None = None, *, timeout_seconds: float = 600.0, max_attempts: int = 4) -> None:
+    def __init__(
+        self, target: str | None = None, *, tls: Tls | None = None, timeout_seconds: float = 600.0, max_attempts: int = 4
+    ) -> None:
         """Take what Client takes."""
         self._patience = Patience(timeout_seconds=timeout_seconds, max_attempts=max_attempts)
-        self._connection = _Connection(server_address(target))
+        self._connection = _Connection(server_address(target, tls))
 
     def analyze(self, source: WeightSource, **options: Unpack[AnalyzeOptions]) -> "AsyncRun[Analysis]":
         """Measure the weights; see Client.analyze."""
@@ -146,7 +149,7 @@ class _Connection:
             if self._closed:
                 raise RuntimeError("the client is closed")
             if self._channel is None:
-                self._channel = grpc.aio.insecure_channel(await self._reach(), options=OPTIONS)
+                self._channel = open_async_channel(await self._reach(), self.server.tls)
                 self._methods = open_methods(self._channel)
         return self._methods[method](frames, timeout=timeout)
 

@@ -81,16 +81,16 @@ def weight_bytes(array: Any) -> memoryview:
     return contiguous.reshape(-1).view(np.uint8).data
 
 
-def array_like(original: Any, buffer: bytearray) -> Any:
+def array_like(original: Any, buffer: memoryview) -> Any:
     """Return an array of the original's kind, dtype and shape (and torch device) over these bytes."""
     if _is_torch(original):
         torch = sys.modules["torch"]
-        flat = torch.frombuffer(buffer, dtype=original.dtype) if buffer else torch.empty(0, dtype=original.dtype)
+        flat = torch.frombuffer(buffer, dtype=original.dtype) if len(buffer) else torch.empty(0, dtype=original.dtype)
         return flat.reshape(original.shape).to(original.device)
     return np.frombuffer(buffer, dtype=original.dtype.newbyteorder("<")).reshape(original.shape)
 
 
-def numpy_array(buffer: bytearray, *, dtype: str, shape: tuple[int, ...], name: str) -> Any:
+def numpy_array(buffer: bytearray | memoryview, *, dtype: str, shape: tuple[int, ...], name: str) -> Any:
     """Return a numpy array over these bytes. Errors: OutputError when numpy knows no such dtype."""
     return np.frombuffer(buffer, dtype=numpy_dtype(dtype, name=name)).reshape(shape)
 

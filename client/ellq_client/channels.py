@@ -13,6 +13,7 @@ import grpc.aio
 from ellq.v1 import compression_pb2 as pb
 from ellq_client.actions import Method
 from ellq_client.frames import read_analysis, read_compression, write_request
+from ellq_client.tls import Tls, chosen_tls
 
 SERVER_VARIABLE = "ELLQ_SERVER"
 
@@ -22,6 +23,7 @@ OPTIONS = (
     ("grpc.enable_retries", 0),  # gRPC cannot replay an upload; this package can
     ("grpc.keepalive_time_ms", 30_000),  # the least that servers put up with
     ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.max_frame_size", 1 << 20),  # fewer frames for the same bytes
 )
 
 _SCHEME = re.compile(r"^(dns|ipv4|ipv6|unix|unix-abstract|vsock|xds):")
@@ -35,26 +37,48 @@ class ServerAddress:
     uri: str | None
     """As gRPC wants it; None: in this process."""
     source: str = "in this process"
+    tls: Tls | None = None
+    """None: plaintext."""
 
     def told(self) -> str:
         """Return both, for the message that nobody answers there."""
-        return f"server {self.source}" if self.uri is None else f"server {self.uri} ({self.source})"
+        if self.uri is None:
+            return f"server {self.source}"
+        return f"server {self.uri} ({self.source}){'' if self.tls is None else ' by TLS'}"
 
 
-def server_address(target: str | None) -> ServerAddress:
+def server_address(target: str | None, tls: Tls | None = None) -> ServerAddress:
     """Return the gRPC address of a server: as given, else as ELLQ_SERVER says, else the one in this process.
 
-    Errors: ValueError when it is neither host:port nor a gRPC address.
+    The same goes for TLS, by ELLQ_TLS and its kind; without them it is plaintext.
+    Errors: ValueError when it is neither host:port nor a gRPC address, or TLS is to lead into this process.
     """
     source = "target" if target else SERVER_VARIABLE
     target = target or os.environ.get(SERVER_VARIABLE) or None
     if target is None:
+        if tls is not None:
+            raise ValueError(f"TLS leads to a server elsewhere, but none is named (target) or set ({SERVER_VARIABLE})")
         return ServerAddress(None)
+    tls = tls or chosen_tls()
     if _SCHEME.match(target):
-        return ServerAddress(target, source)
+        return ServerAddress(target, source, tls)
     if _HOST_AND_PORT.match(target):
-        return ServerAddress(f"dns:///{target}", source)
+        return ServerAddress(f"dns:///{target}", source, tls)
     raise ValueError(f"server {target!r} ({source}) is neither host:port nor an address like dns:///host:port or unix:/path")
+
+
+def open_channel(uri: str, tls: Tls | None) -> grpc.Channel:
+    """Return a channel; nothing is sent before its first call. Errors: TlsFailure."""
+    if tls is None:
+        return grpc.insecure_channel(uri, options=OPTIONS)
+    return grpc.secure_channel(uri, tls.credentials(), options=(*OPTIONS, *tls.options()))
+
+
+def open_async_channel(uri: str, tls: Tls | None) -> grpc.aio.Channel:
+    """Return a channel for the running event loop. Errors: TlsFailure."""
+    if tls is None:
+        return grpc.aio.insecure_channel(uri, options=OPTIONS)
+    return grpc.aio.secure_channel(uri, tls.credentials(), options=(*OPTIONS, *tls.options()))
 
 
 def open_methods(channel: grpc.Channel | grpc.aio.Channel) -> dict[Method, Callable[..., Any]]:

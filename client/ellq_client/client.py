@@ -12,7 +12,7 @@ import grpc
 
 from ellq_client import conversations
 from ellq_client.actions import Action, Deliver, Dialogue, Event, Method, Open, Receive
-from ellq_client.channels import OPTIONS, ServerAddress, open_methods, server_address
+from ellq_client.channels import ServerAddress, open_channel, open_methods, server_address
 from ellq_client.embedded import start_server
 from ellq_client.errors import RemoteError
 from ellq_client.refusals import read_refusal
@@ -20,6 +20,7 @@ from ellq_client.requests import AnalyzeOptions, CompressOptions, read_options
 from ellq_client.results import Analysis, Compression
 from ellq_client.retrying import Patience
 from ellq_client.sources import WeightSource
+from ellq_client.tls import Tls
 from ellq_client.values import Capabilities, TensorReport
 
 Result = TypeVar("Result")
@@ -32,13 +33,16 @@ class Client:
     Safe to share between threads; close it, or use it as a context manager.
     """
 
-    def __init__(self, target: str | None = None, *, timeout_seconds: float = 600.0, max_attempts: int = 4) -> None:
+    def __init__(
+        self, target: str | None = None, *, tls: Tls | None = None, timeout_seconds: float = 600.0, max_attempts: int = 4
+    ) -> None:
         """Take "host:port" or a gRPC address; nothing is sent before the first call. Errors: ValueError.
 
+        Without `tls` the environment says whether the server is reached by TLS (ELLQ_TLS, ELLQ_TLS_CA, ...).
         `timeout_seconds` covers everything that one call does; `max_attempts` is how often a busy or absent server is tried.
         """
         self._patience = Patience(timeout_seconds=timeout_seconds, max_attempts=max_attempts)
-        self._connection = _Connection(server_address(target))
+        self._connection = _Connection(server_address(target, tls))
 
     def analyze(self, source: WeightSource, **options: Unpack[AnalyzeOptions]) -> "Run[Analysis]":
         """Measure the weights of a .safetensors file, or of arrays by name. Options: see AnalyzeOptions.
@@ -173,6 +177,6 @@ class _Connection:
             server = start_server()
             self._closing.append(weakref.finalize(self, server.stop))
             address = server.address
-        channel = grpc.insecure_channel(address, options=OPTIONS)
+        channel = open_channel(address, self.server.tls)
         self._closing.append(weakref.finalize(self, channel.close))
         return channel

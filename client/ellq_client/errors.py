@@ -11,6 +11,7 @@ EllqError
 │   ├── TooLarge            beyond this server's stated limits, for ever
 │   └── MessageTooLarge     one message is longer than gRPC lets through
 ├── AccessDenied            the server, or something before it, wants other credentials
+├── TlsFailure              no trusted connection: certificates, names or files do not fit
 ├── Unsupported             this server does not know the call
 ├── Busy                    come back later; may say when
 ├── Unavailable             no server answers, or it is shutting down
@@ -56,6 +57,7 @@ __all__ = [
     "ServerDefect",
     "ServerExtraMissing",
     "SourceError",
+    "TlsFailure",
     "TooLarge",
     "Unavailable",
     "UnderivableNetwork",
@@ -129,6 +131,10 @@ class MessageTooLarge(InvalidRequest):
 
 class AccessDenied(RemoteError):
     """The server, or a proxy before it, wants other credentials."""
+
+
+class TlsFailure(RemoteError):
+    """No trusted connection can be made; the message says which certificate, name or file to change."""
 
 
 class Unsupported(RemoteError):

@@ -10,6 +10,7 @@ from google.rpc.status_pb2 import Status
 
 from ellq_client.channels import ServerAddress
 from ellq_client.errors import REASONS, STATUSES, MessageTooLarge, RemoteError
+from ellq_client.handshakes import unreached
 
 ERROR_DOMAIN = "ellq.v1"
 
@@ -34,13 +35,9 @@ def read_refusal(error: grpc.RpcError, server: ServerAddress) -> RemoteError:
         details.retry_after_seconds = _seconds(metadata.get("retry-after"))
     told = call.details() or call.code().name
     kind = REASONS.get(details.reason or "") or _kind_of_status(call.code(), told)
-    unreachable = call.code() is grpc.StatusCode.UNAVAILABLE and details.reason is None
-    refusal = kind(
-        f"{server.told()}: {told}" if unreachable else told,
-        reason=details.reason,
-        field=details.field,
-        retry_after_seconds=details.retry_after_seconds,
-    )
+    if call.code() is grpc.StatusCode.UNAVAILABLE and details.reason is None:
+        kind, told = unreached(told, server)
+    refusal = kind(told, reason=details.reason, field=details.field, retry_after_seconds=details.retry_after_seconds)
     refusal.__cause__ = error
     if details.reason == "INVALID_TOPOLOGY" and _OTHER_TENSORS.search(told):
         refusal.add_note("is this the network of this file?")

@@ -8,7 +8,10 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+import numpy as np
+
 from ellq_client.arrays import array_like, numpy_array, numpy_dtype
+from ellq_client.checkpoint import stored_bytes
 from ellq_client.errors import OutputError
 from ellq_client.sources import ArraySource, FileSource, Source
 from ellq_client.values import TensorPlan
@@ -130,7 +133,8 @@ class ArraySink:
     def __init__(self, source: Source) -> None:
         self._originals = source.arrays if isinstance(source, ArraySource) else {}
         self._plans: Sequence[TensorPlan] = ()
-        self._buffers: list[bytearray] = []
+        self._buffers: list[memoryview] = []
+        self._filled: list[int] = []
 
     def restart(self, plans: Sequence[TensorPlan]) -> None:
         """Make room. Errors: OutputError, now rather than after the last byte, for a dtype that numpy does not know."""
@@ -138,12 +142,16 @@ class ArraySink:
             if plan.name not in self._originals:
                 numpy_dtype(plan.dtype, name=plan.name)
         self._plans = plans
-        self._buffers = [bytearray() for _ in plans]
+        lengths = [stored_bytes(plan.dtype, plan.shape) for plan in plans]
+        self._buffers = [np.empty(length, np.uint8).data for length in lengths]  # addresses: memory comes with the bytes
+        self._filled = [0] * len(plans)
 
     def write(self, data: memoryview, *, tensor: int | None) -> None:
         """Collect a tensor's bytes; the header is of no use here."""
         if tensor is not None:
-            self._buffers[tensor] += data
+            start = self._filled[tensor]
+            self._filled[tensor] = start + len(data)
+            self._buffers[tensor][start : start + len(data)] = data
 
     def commit(self) -> None:
         """Nothing to put anywhere."""

@@ -10,13 +10,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from ellq.v1.frames import Data
 from ellq_client.arrays import safetensors_header, sorted_for_file, weight_bytes
 from ellq_client.checkpoint import LENGTH_BYTES, StoredTensor, fitting_header_length, parse_header
 from ellq_client.errors import SourceError
-from ellq_client.frames import Data
 
-FRAME_BYTES = 1 << 20
-"""Length of a data frame: best throughput, and far below gRPC's limit of 4 MiB a message."""
+FRAME_BYTES = 2 << 20
+"""Length of a data frame: below gRPC's limit of 4 MiB a message, far above what a message costs."""
 
 WeightSource: TypeAlias = str | os.PathLike[str] | Mapping[str, Any]
 """The path of a .safetensors file, or arrays (numpy or torch) by name."""

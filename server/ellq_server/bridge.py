@@ -13,9 +13,10 @@ from typing import Generic, TypeVar
 
 import janus
 
+from ellq.v1.frames import Data
 from ellq_server.refusals import TruncatedStream
 
-FRAMES_IN_FLIGHT = 8
+FRAMES_IN_FLIGHT = 4
 """Frames that wait in each direction: enough to overlap receive, compute and send."""
 
 Frame = TypeVar("Frame")
@@ -29,8 +30,8 @@ class _End(Generic[Frame]):
 
 
 async def run_in_thread(
-    work: Callable[[Iterator[bytes]], Iterator[Frame]],
-    chunks: AsyncIterator[bytes],
+    work: Callable[[Iterator[Data]], Iterator[Frame]],
+    chunks: AsyncIterator[Data],
     *,
     threads: Executor,
     idle_seconds: float,
@@ -40,7 +41,7 @@ async def run_in_thread(
     Errors: whatever `work` or `chunks` raise; TruncatedStream when the client sends nothing for `idle_seconds` while the
     worker waits for it.
     """
-    inlet: janus.Queue[bytes | _End[bytes]] = janus.Queue(FRAMES_IN_FLIGHT)
+    inlet: janus.Queue[Data | _End[Data]] = janus.Queue(FRAMES_IN_FLIGHT)
     outlet: janus.Queue[Frame | _End[Frame]] = janus.Queue(FRAMES_IN_FLIGHT)
     pump = asyncio.create_task(_pump(chunks, inlet.async_q))
     worker = asyncio.get_running_loop().run_in_executor(threads, _work, work, inlet.sync_q, outlet.sync_q, idle_seconds)
@@ -59,7 +60,7 @@ async def run_in_thread(
         await outlet.wait_closed()
 
 
-async def _pump(chunks: AsyncIterator[bytes], inlet: janus.AsyncQueue[bytes | _End[bytes]]) -> None:
+async def _pump(chunks: AsyncIterator[Data], inlet: janus.AsyncQueue[Data | _End[Data]]) -> None:
     error: BaseException | None = None
     try:
         async for chunk in chunks:
@@ -72,8 +73,8 @@ async def _pump(chunks: AsyncIterator[bytes], inlet: janus.AsyncQueue[bytes | _E
 
 
 def _work(
-    work: Callable[[Iterator[bytes]], Iterator[Frame]],
-    inlet: janus.SyncQueue[bytes | _End[bytes]],
+    work: Callable[[Iterator[Data]], Iterator[Frame]],
+    inlet: janus.SyncQueue[Data | _End[Data]],
     outlet: janus.SyncQueue[Frame | _End[Frame]],
     idle_seconds: float,
 ) -> None:
@@ -94,7 +95,7 @@ def _work(
         del error
 
 
-def _chunks(inlet: janus.SyncQueue[bytes | _End[bytes]], idle_seconds: float) -> Iterator[bytes]:
+def _chunks(inlet: janus.SyncQueue[Data | _End[Data]], idle_seconds: float) -> Iterator[Data]:
     while True:
         try:
             chunk = inlet.get(timeout=idle_seconds)

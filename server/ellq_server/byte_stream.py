@@ -3,34 +3,39 @@
 import time
 from collections.abc import Iterator
 
+import numpy as np
+
+from ellq.v1.frames import Data
 from ellq_server.refusals import TrailingBytes, TruncatedStream
 
 
 class ByteStream:
     """Reads exact lengths from chunks of any length. Lives as long as one call."""
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
+    def __init__(self, chunks: Iterator[Data]) -> None:
         """Take the `data` frames of one call; the iterator may block."""
         self._chunks = chunks
         self._rest = memoryview(b"")
         self.position_bytes = 0
         self.waited_seconds = 0.0
 
-    def read(self, length: int, *, what: str) -> bytearray:
-        """Return the next bytes, as a buffer that the caller owns.
+    def read(self, length: int, *, what: str) -> memoryview:
+        """Return the next bytes, as a buffer that the caller owns and may write to.
 
         Errors: TruncatedStream, saying in the middle of what the stream ended.
         """
-        # grown as bytes arrive: a claim of many gigabytes followed by nothing must not cost gigabytes
-        buffer = bytearray()
-        while len(buffer) < length:
+        # addresses, not memory: a claim of many gigabytes followed by nothing must not cost gigabytes
+        buffer = np.empty(length, np.uint8).data
+        filled = 0
+        while filled < length:
             if not self._rest and not self._next_chunk():
-                missing = f"{len(buffer)} of {length} bytes"
+                missing = f"{filled} of {length} bytes"
                 raise TruncatedStream(
                     f"the stream ended after {self.position_bytes} bytes, with {missing} of {what}", field="data"
                 )
-            taken = self._rest[: length - len(buffer)]
-            buffer += taken
+            taken = self._rest[: length - filled]
+            buffer[filled : filled + len(taken)] = taken
+            filled += len(taken)
             self._rest = self._rest[len(taken) :]
             self.position_bytes += len(taken)
         return buffer

@@ -4,10 +4,11 @@ Plain and synchronous: an iterator of request bytes in, an iterator of events ou
 gRPC begin on either side of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from ellq.v1.frames import Data
 from ellq_kernels.contract import Kernels
 from ellq_server.admission import Admission
 from ellq_server.byte_stream import ByteStream
@@ -68,7 +69,7 @@ class Closing:
 Event = Opening | Outcome | Closing
 
 
-def answer(request: Request, chunks: Iterator[bytes], house: House, stopwatch: Stopwatch) -> Iterator[Event]:
+def answer(request: Request, chunks: Iterator[Data], house: House, stopwatch: Stopwatch) -> Generator[Event]:
     """Yield what the call finds, in the order of the contract.
 
     Errors: every EllqError of refusals.py but Draining.

@@ -9,14 +9,14 @@ from ellq_math.sums import Array
 from ellq_server.planning import Plan
 
 
-def to_rows(plan: Plan, stored: bytearray) -> bytearray:
+def to_rows(plan: Plan, stored: memoryview) -> memoryview:
     """Return the weights in neuron-major order; the very buffer when they are stored that way."""
     return stored if _is_neuron_major(plan) else _transposed(plan, stored, forwards=True)
 
 
 def from_rows(plan: Plan, rows: memoryview) -> memoryview:
     """Return the weights as stored; the very buffer when that is neuron-major order."""
-    return rows if _is_neuron_major(plan) else memoryview(_transposed(plan, rows, forwards=False))
+    return rows if _is_neuron_major(plan) else _transposed(plan, rows, forwards=False)
 
 
 def numbers(plan: Plan, payload: bytes | memoryview) -> Array:
@@ -39,15 +39,14 @@ def _is_neuron_major(plan: Plan) -> bool:
     return plan.neuron_axis == tuple(range(len(plan.neuron_axis)))
 
 
-def _transposed(plan: Plan, source: bytearray | memoryview, *, forwards: bool) -> bytearray:
+def _transposed(plan: Plan, source: memoryview, *, forwards: bool) -> memoryview:
     order = _order(plan)
     shape = plan.entry.shape
     bits = np.frombuffer(source, WEIGHT_DTYPES[plan.entry.dtype].bits)
-    found = bytearray(bits.nbytes)
-    target = np.frombuffer(found, bits.dtype)
+    target = np.empty(bits.size, bits.dtype)
     moved_shape = [shape[axis] for axis in order]
     if forwards:
         target.reshape(moved_shape)[...] = bits.reshape(shape).transpose(order)
     else:
         target.reshape(shape).transpose(order)[...] = bits.reshape(moved_shape)
-    return found
+    return target.data.cast("B")

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 from pydantic_settings import CliApp, SettingsError
 
+from ellq_server.credentials import UnusableCertificate
+from ellq_server.listening import CannotListen
 from ellq_server.logs import configure_logs
-from ellq_server.server import CannotListen, KernelsUnavailable, Server
+from ellq_server.server import KernelsUnavailable, Server
 from ellq_server.settings import Settings, UnknownSetting, refuse_unknown_names
 
 EXIT_OK = 0
@@ -30,7 +32,7 @@ def serve(arguments: Sequence[str]) -> int:
     configure_logs(level=settings.log_level, form=settings.log_format)
     try:
         asyncio.run(_run(Server(settings)))
-    except KernelsUnavailable as error:
+    except (KernelsUnavailable, UnusableCertificate) as error:
         print(f"ellq serve: {error}", file=sys.stderr)
         return EXIT_USAGE
     except CannotListen as error:

@@ -23,7 +23,7 @@ class NetworkTensors:
         self._untouched: dict[str, tuple[Plan, bytes]] = {}
         self._measured: dict[str, Measured] = {}
 
-    def keep(self, plan: Plan, stored: bytearray, measured: Measured | None) -> None:
+    def keep(self, plan: Plan, stored: memoryview, measured: Measured | None) -> None:
         """Keep a tensor, if the network uses it; `measured` unless it passes through."""
         name = plan.entry.name
         if name not in self._needed:

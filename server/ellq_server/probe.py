@@ -1,6 +1,10 @@
-"""`python -m ellq_server.probe [ADDRESS] [--wait SECONDS]`: exit 0 when the server says SERVING. For health checks."""
+"""`python -m ellq_server.probe [ADDRESS] [--wait SECONDS]`: exit 0 when the server says SERVING. For health checks.
+
+Speaks plaintext: a server with TLS is asked at its ELLQ_HEALTH_LISTEN, which is also the default address where it is set.
+"""
 
 import argparse
+import os
 import sys
 import time
 from typing import Any
@@ -9,6 +13,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 TIMEOUT_SECONDS = 3.0
+DEFAULT_ADDRESS = "localhost:50051"
 
 
 def probe(address: str, *, wait_seconds: float) -> bool:
@@ -32,7 +37,7 @@ def probe(address: str, *, wait_seconds: float) -> bool:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m ellq_server.probe")
-    parser.add_argument("address", nargs="?", default="localhost:50051")
+    parser.add_argument("address", nargs="?", default=os.environ.get("ELLQ_HEALTH_LISTEN") or DEFAULT_ADDRESS)
     parser.add_argument("--wait", type=float, default=0.0, metavar="SECONDS")
     wanted = parser.parse_args()
     sys.exit(not probe(wanted.address, wait_seconds=wanted.wait))

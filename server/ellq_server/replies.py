@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from ellq.v1 import compression_pb2 as pb
+from ellq.v1.frames import Data
 from ellq_server import __version__
 from ellq_server.call import Closing, Event, Opening
 from ellq_server.network_values import network_to_wire
@@ -14,8 +15,8 @@ from ellq_server.totals import Totals
 from ellq_server.wire_values import neuron_reports, orders_to_wire, plan_to_wire, report_to_wire, rule_to_wire
 from ellq_server.workbench import Outcome
 
-CHUNK_BYTES = 1 << 20
-"""Bytes of a data frame: far below gRPC's default limit of 4 MiB, far above the cost of a frame."""
+CHUNK_BYTES = 2 << 20
+"""Bytes of a data frame: below gRPC's default limit of 4 MiB, far above the cost of a frame (docs/performance.md)."""
 
 BATCH_BYTES = 1 << 20
 """Bytes of reports and payload after which a batch is sent."""
@@ -36,7 +37,7 @@ class Replies:
         self._request_id = request_id
         self._stopwatch = stopwatch
 
-    def frames(self, events: Iterator[Event]) -> Iterator[Response]:
+    def frames(self, events: Iterator[Event]) -> Iterator[Response | Data]:
         """Yield the frames of all events, in the order of the contract."""
         totals: Totals | None = None
         batch: list[Outcome] = []
@@ -58,7 +59,7 @@ class Replies:
                 yield from self._report(batch)
                 yield self._close(event, totals)
 
-    def _open(self, opening: Opening) -> Iterator[Response]:
+    def _open(self, opening: Opening) -> Iterator[Response | Data]:
         compressible = opening.planning.compressible
         yield self._response(
             manifest=pb.Manifest(
@@ -78,11 +79,13 @@ class Replies:
         if self._request.sends_weights:
             yield from _data([memoryview(opening.header.raw)])
 
-    def _report(self, outcomes: Sequence[Outcome]) -> Iterator[Response]:
+    def _report(self, outcomes: Sequence[Outcome]) -> Iterator[Response | Data]:
         """Yield the reports of a batch, then their neurons, then their bytes."""
         if not outcomes:
             return
-        yield self._response(reports=pb.TensorReports(reports=[report_to_wire(one, self._request) for one in outcomes]))
+        with self._stopwatch("write"):
+            reports = [report_to_wire(one, self._request) for one in outcomes]
+        yield self._response(reports=pb.TensorReports(reports=reports))
         if self._request.neuron_reports:
             for outcome in outcomes:
                 yield from (self._response(neurons=neurons) for neurons in neuron_reports(outcome, self._request))
@@ -123,7 +126,7 @@ def _batched(plans: Sequence[Plan]) -> Iterator[list[pb.TensorPlan]]:
         yield batch
 
 
-def _data(payloads: Sequence[memoryview]) -> Iterator[pb.CompressResponse]:
+def _data(payloads: Sequence[memoryview]) -> Iterator[Data]:
     """Yield the bytes of all payloads in frames of CHUNK_BYTES; only the last frame is shorter."""
     held = bytearray()
     for payload in payloads:
@@ -132,11 +135,11 @@ def _data(payloads: Sequence[memoryview]) -> Iterator[pb.CompressResponse]:
             taken = payload[start : start + CHUNK_BYTES - len(held)]
             start += len(taken)
             if not held and len(taken) == CHUNK_BYTES:
-                yield pb.CompressResponse(data=bytes(taken))  # the common case: no second copy
+                yield taken  # the common case: no copy
                 continue
             held += taken
             if len(held) == CHUNK_BYTES:
-                yield pb.CompressResponse(data=bytes(held))
+                yield bytes(held)
                 held.clear()
     if held:
-        yield pb.CompressResponse(data=bytes(held))
+        yield bytes(held)

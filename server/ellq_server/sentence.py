@@ -1,6 +1,5 @@
 """What happens to one tensor: measure, allocate, choose, apply, certify."""
 
-import hashlib
 from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
@@ -27,24 +26,24 @@ MOST_ORDERS = 16
 """Different orders of power sums in one call: five for the indices, two for a rule, the rest for rules of overrides."""
 
 
-def pass_through(plan: Plan, reason: Reason, stored: bytearray, request: Request) -> Outcome:
+def pass_through(plan: Plan, reason: Reason, stored: memoryview, request: Request) -> Outcome:
     """Leave a tensor as it is."""
     if not request.sends_weights:
         return Outcome(plan, reason)
-    return Outcome(plan, reason, payload=memoryview(stored), sha256=hashlib.sha256(stored).digest())
+    return Outcome(plan, reason, payload=stored)
 
 
-def read(stream: ByteStream, plan: Plan) -> bytearray:
+def read(stream: ByteStream, plan: Plan) -> memoryview:
     """Return the bytes of the next tensor."""
     return stream.read(plan.entry.length_bytes, what=f"tensor {shorten(repr(plan.entry.name))}")
 
 
-def receive(bench: Workbench, plan: Plan, stored: bytearray) -> Measured | Outcome:
+def receive(bench: Workbench, plan: Plan, stored: memoryview) -> Measured | Outcome:
     """Return a tensor as its plan wants it: measured, or the outcome of passing through. Errors: NonfiniteWeight."""
     return pass_through(plan, plan.reason, stored, bench.request) if plan.reason else measure(bench, plan, stored)
 
 
-def measure(bench: Workbench, plan: Plan, stored: bytearray) -> Measured | Outcome:
+def measure(bench: Workbench, plan: Plan, stored: memoryview) -> Measured | Outcome:
     """Return the statistics of a compressible tensor, or the outcome of one that must pass through.
 
     Errors: NonfiniteWeight, naming tensor and index, unless the request passes such tensors through.
@@ -160,10 +159,10 @@ def finish(bench: Workbench, changed: Changed, scoped: ScopedRule) -> Outcome:
         return Outcome(plan, None, changed.measured, proof)
     with bench.stopwatch("write"):
         payload = from_rows(plan, bench.kernels.payload(changed.measured.weights))
-        return Outcome(plan, None, changed.measured, proof, payload, hashlib.sha256(payload).digest())
+        return Outcome(plan, None, changed.measured, proof, payload)
 
 
-def _nonfinite(bench: Workbench, plan: Plan, stored: bytearray, flat: int) -> Outcome:
+def _nonfinite(bench: Workbench, plan: Plan, stored: memoryview, flat: int) -> Outcome:
     if bench.request.pass_nonfinite:
         return pass_through(plan, Reason.NONFINITE, stored, bench.request)
     index = list(stored_index(plan, flat))

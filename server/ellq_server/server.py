@@ -1,33 +1,28 @@
 """The assembled server: it starts, answers health checks while every worker is busy, and drains."""
 
 import asyncio
-import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from urllib.parse import urlsplit
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
-from ellq.v1 import compression_pb2_grpc as pb_grpc
 from ellq_kernels import Kernels, make_kernels, warm_up
 from ellq_server import __version__
 from ellq_server.admission import Admission
 from ellq_server.call import House
+from ellq_server.credentials import credentials_of
 from ellq_server.interceptor import MetricsInterceptor
 from ellq_server.limits import limits_of
+from ellq_server.listening import CannotListen, listen_on
 from ellq_server.logs import log
 from ellq_server.metrics import SERVICE, Metrics
 from ellq_server.servicer import CompressionServicer
 from ellq_server.settings import Settings
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
-
-
-class CannotListen(OSError):
-    """The address of the gRPC port or of the metrics page cannot be taken."""
 
 
 class KernelsUnavailable(RuntimeError):
@@ -38,8 +33,9 @@ class Server:
     """One server. `start`, then `drain`."""
 
     def __init__(self, settings: Settings) -> None:
-        """Choose the kernels and put everything together; nothing listens yet. Errors: KernelsUnavailable."""
+        """Put everything together; nothing listens yet. Errors: KernelsUnavailable, UnusableCertificate."""
         self.settings = settings
+        self._credentials = credentials_of(settings)
         limits = limits_of(settings)
         self._admission = Admission(concurrent_calls=limits.concurrent_calls, memory_bytes=limits.memory_bytes)
         self.metrics = Metrics(self._admission, memory_bytes=limits.memory_bytes)
@@ -55,21 +51,27 @@ class Server:
         await asyncio.get_running_loop().run_in_executor(self._threads, warm_up, self._house.kernels)
         self._server = grpc.aio.server(interceptors=[MetricsInterceptor(self.metrics)], options=_options(settings))
         servicer = CompressionServicer(self._house, self.metrics, self._threads, settings.idle_seconds)
-        pb_grpc.add_CompressionServiceServicer_to_server(servicer, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        servicer.add_to(self._server)
+        self._serve_health(self._server)
         if settings.reflection:
             reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
-        _check_address(settings.listen)
-        try:
-            self._server.add_insecure_port(settings.listen)
-        except RuntimeError as error:
-            raise CannotListen(f"cannot listen on {settings.listen}: {error}") from error
+        listen_on(self._server, settings.listen, self._credentials)
+        self._health_server = grpc.aio.server(options=_options(settings))
+        if settings.health_listen:  # for the kubelet, whose probes know no TLS
+            self._serve_health(self._health_server)
+            listen_on(self._health_server, settings.health_listen, None)
         self._serve_metrics()
         await self._server.start()
+        await self._health_server.start()
         await self._health.set("", SERVING)
         await self._health.set(SERVICE, SERVING)
         log.info(
-            "serving", listen=settings.listen, metrics_port=settings.metrics_port, kernels=settings.kernels, version=__version__
+            "serving",
+            listen=settings.listen,
+            tls=self._credentials is not None,
+            metrics_port=settings.metrics_port,
+            kernels=settings.kernels,
+            version=__version__,
         )
 
     async def drain(self) -> None:
@@ -79,6 +81,7 @@ class Server:
         await asyncio.sleep(self.settings.drain_delay_seconds)  # time for load balancers to look away
         self._admission.close()
         await self._server.stop(self.settings.drain_seconds)
+        await self._health_server.stop(0)  # last: until then it says NOT_SERVING
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._stop_metrics()
         log.info("stopped", abandoned_calls=self._admission.calls)
@@ -87,6 +90,9 @@ class Server:
     def busy(self) -> bool:
         """Whether a call still computes: after `drain`, one that outlived its time."""
         return self._admission.calls > 0
+
+    def _serve_health(self, server: grpc.aio.Server) -> None:
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
 
     def _serve_metrics(self) -> None:
         if not self.settings.metrics_port:
@@ -109,23 +115,6 @@ def _make_kernels(settings: Settings) -> Kernels:
         raise KernelsUnavailable(str(error)) from error
 
 
-def _check_address(listen: str) -> None:
-    """Try the address first, because gRPC keeps the reason of a failure to itself. Errors: CannotListen."""
-    if listen.startswith("unix:"):
-        return
-    parts = urlsplit(f"//{listen}")
-    try:
-        if not parts.hostname or parts.port is None:
-            raise CannotListen(f"cannot listen on {listen}: an address is HOST:PORT or unix:/PATH")
-        family = socket.AF_INET6 if ":" in parts.hostname else socket.AF_INET
-        with socket.create_server((parts.hostname, parts.port), family=family):
-            pass
-    except (OSError, ValueError) as error:
-        if isinstance(error, CannotListen):
-            raise
-        raise CannotListen(f"cannot listen on {listen}: {error}") from error
-
-
 def _options(settings: Settings) -> list[tuple[str, int]]:
     return [
         ("grpc.max_connection_age_ms", round(settings.connection_age_seconds * 1000)),
@@ -133,5 +122,6 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 30_000),
+        ("grpc.http2.max_frame_size", 1 << 20),  # fewer frames for the same bytes: an upload costs a tenth less
         ("grpc.so_reuseport", 0),  # a second server on the same port must fail, not share
     ]

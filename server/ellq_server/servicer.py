@@ -1,7 +1,7 @@
 """The three methods of the contract, as thin as they can be."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
@@ -11,15 +11,16 @@ import grpc
 import structlog
 
 from ellq.v1 import compression_pb2 as pb
-from ellq.v1 import compression_pb2_grpc as pb_grpc
+from ellq.v1.frames import ANALYZE_REQUEST, COMPRESS_REQUEST, COMPRESS_RESPONSE, Data
 from ellq_math.dtypes import WEIGHT_DTYPES
 from ellq_server import __version__
 from ellq_server.admission import RETRY_AFTER_SECONDS
+from ellq_server.ahead import ahead
 from ellq_server.bridge import run_in_thread
 from ellq_server.call import Event, House, answer
 from ellq_server.limits import MOMENTS_AT_HAND
 from ellq_server.logs import log, request_id_of
-from ellq_server.metrics import Metrics
+from ellq_server.metrics import SERVICE, Metrics
 from ellq_server.moments import MomentsReader, invalid_moments
 from ellq_server.refusals import (
     Busy,
@@ -32,19 +33,19 @@ from ellq_server.refusals import (
     metadata_of,
     shorten,
 )
-from ellq_server.replies import Replies
+from ellq_server.replies import Replies, Response
 from ellq_server.requests import Received, Request, read_analyze, read_compress
 from ellq_server.stopwatch import Stopwatch
 from ellq_server.wire_values import rule_to_wire
 from ellq_server.workbench import Outcome
 
 Context = grpc.aio.ServicerContext
-AnyRequest = pb.AnalyzeRequest | pb.CompressRequest
-AnyResponse = pb.AnalyzeResponse | pb.CompressResponse
+AnyRequest = pb.AnalyzeRequest | pb.CompressRequest | memoryview
+"""A frame of a request; data is a view of its bytes."""
 
 
 @dataclass(frozen=True)
-class CompressionServicer(pb_grpc.CompressionServiceServicer):
+class CompressionServicer:
     """Serves the contract. Keeps nothing between calls."""
 
     house: House
@@ -52,13 +53,25 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
     threads: Executor
     idle_seconds: float
 
-    async def Analyze(self, request_iterator: AsyncIterator[pb.AnalyzeRequest], context: Context) -> None:
+    async def Analyze(self, request_iterator: AsyncIterator[AnyRequest], context: Context) -> None:
         """Measure."""
         await self._serve(request_iterator, context, read_analyze, pb.AnalyzeResponse)
 
-    async def Compress(self, request_iterator: AsyncIterator[pb.CompressRequest], context: Context) -> None:
+    async def Compress(self, request_iterator: AsyncIterator[AnyRequest], context: Context) -> None:
         """Measure, compress, certify."""
         await self._serve(request_iterator, context, read_compress, pb.CompressResponse)
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Register the methods, with codecs that hand data on without a copy."""
+        stream = grpc.stream_stream_rpc_method_handler
+        methods = {
+            "Analyze": stream(self.Analyze, ANALYZE_REQUEST.read, pb.AnalyzeResponse.SerializeToString),
+            "Compress": stream(self.Compress, COMPRESS_REQUEST.read, COMPRESS_RESPONSE.write),
+            "GetCapabilities": grpc.unary_unary_rpc_method_handler(
+                self.GetCapabilities, pb.GetCapabilitiesRequest.FromString, pb.GetCapabilitiesResponse.SerializeToString
+            ),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
 
     async def GetCapabilities(self, request: pb.GetCapabilitiesRequest, context: Context) -> pb.GetCapabilitiesResponse:
         """Tell what this server can do."""
@@ -87,7 +100,7 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
         requests: AsyncIterator[AnyRequest],
         context: Context,
         read: Callable[[pb.AnalyzeOptions, Received], Request] | Callable[[pb.CompressOptions, Received], Request],
-        response: type[AnyResponse],
+        response: type[Response],
     ) -> None:
         request_id = request_id_of(context.invocation_metadata())
         structlog.contextvars.bind_contextvars(request_id=request_id, method=response.DESCRIPTOR.name.removesuffix("Response"))
@@ -99,8 +112,8 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
                 request = read(options, moments)  # pyright: ignore[reportArgumentType]
                 replies = Replies(response, request, request_id, stopwatch)
 
-                def work(chunks: Iterator[bytes]) -> Iterator[AnyResponse]:
-                    return replies.frames(self._watched(answer(request, chunks, self.house, stopwatch), request))
+                def work(chunks: Iterator[Data]) -> Iterator[Response | Data]:
+                    return replies.frames(ahead(self._watched(answer(request, chunks, self.house, stopwatch), request)))
 
                 chunks = self._data_of(requests, first)
                 async with aclosing(
@@ -108,8 +121,8 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
                 ) as frames:
                     async for frame in frames:
                         await self._write(frame, context)
-                        if isinstance(frame, pb.CompressResponse):
-                            self.metrics.sent_bytes.inc(len(frame.data))
+                        if isinstance(frame, Data):
+                            self.metrics.sent_bytes.inc(len(frame))
             log.info("answered", seconds=round(stopwatch.total_seconds, 6))
         except asyncio.CancelledError:
             log.info("cancelled", seconds=round(stopwatch.total_seconds, 6))  # by the client, its deadline, or our drain
@@ -124,10 +137,11 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
             log.exception("defect")
             await self._refuse(Defect(f"a defect of the server; its log tells more about request {request_id}"), context)
 
-    async def _write(self, frame: AnyResponse, context: Context) -> None:
+    async def _write(self, frame: Response | Data, context: Context) -> None:
         """Send a frame; a client that takes nothing must not hold its place for ever."""
         try:
-            await asyncio.wait_for(context.write(frame), self.idle_seconds)
+            async with asyncio.timeout(self.idle_seconds):
+                await context.write(frame)
         except TimeoutError as error:
             raise TruncatedStream(f"the client took nothing for {self.idle_seconds:g} seconds", field="") from error
         except grpc.aio.BaseError as error:  # nobody is there any more; gRPC has no calmer word for it
@@ -135,12 +149,13 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
 
     async def _first_frame(self, requests: AsyncIterator[AnyRequest]) -> pb.AnalyzeOptions | pb.CompressOptions:
         first = await self._next_frame(requests, waiting_for="options")
-        if first is None or first.WhichOneof("frame") in ("data", "moments"):
-            came = "the stream ended" if first is None else f"{first.WhichOneof('frame')} came"
+        kind = None if first is None else _kind_of(first)
+        if first is None or kind in ("data", "moments"):
+            came = "the stream ended" if first is None else f"{kind} came"
             raise InvalidRequest(
                 f"{came} before options: the first frame must be options", reason="MISSING_OPTIONS", field="options"
             )
-        if first.WhichOneof("frame") is None:
+        if isinstance(first, memoryview) or kind is None:
             raise _empty_frame()
         return first.options
 
@@ -149,36 +164,30 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
         reader = MomentsReader(self.house.limits.moments_bytes)
         while True:
             frame = await self._next_frame(requests, waiting_for="data")
-            if frame is None or frame.WhichOneof("frame") != "moments":
+            if frame is None or isinstance(frame, memoryview) or _kind_of(frame) != "moments":
                 return reader.done(), frame
             size = reader.add(frame.moments)
             held.enter_context(self.house.admission.memory(MOMENTS_AT_HAND * size))
 
     async def _next_frame(self, requests: AsyncIterator[AnyRequest], *, waiting_for: str) -> AnyRequest | None:
         try:
-            return await asyncio.wait_for(anext(aiter(requests), None), self.idle_seconds)
+            async with asyncio.timeout(self.idle_seconds):
+                return await anext(aiter(requests), None)
         except TimeoutError as error:
             raise TruncatedStream(f"the client sent nothing for {self.idle_seconds:g} seconds", field=waiting_for) from error
 
-    async def _data_of(self, requests: AsyncIterator[AnyRequest], first: AnyRequest | None) -> AsyncIterator[bytes]:
+    async def _data_of(self, requests: AsyncIterator[AnyRequest], first: AnyRequest | None) -> AsyncIterator[memoryview]:
         """Yield the bytes of the data frames, `first` among them."""
         request = first
         while request is not None:
-            match request.WhichOneof("frame"):
-                case "data":
-                    if request.data:  # an empty frame is no sign of life
-                        self.metrics.received_bytes.inc(len(request.data))
-                        yield request.data
-                case "options":
-                    message = "options came a second time: they come once, first"
-                    raise InvalidRequest(message, reason="REPEATED_OPTIONS", field="options")
-                case "moments":
-                    raise invalid_moments("moments came after data: they come before")
-                case _:
-                    raise _empty_frame()
+            if not isinstance(request, memoryview):
+                raise _misplaced(request)
+            if request:  # an empty frame is no sign of life
+                self.metrics.received_bytes.inc(len(request))
+                yield request
             request = await anext(requests, None)
 
-    def _watched(self, events: Iterator[Event], request: Request) -> Iterator[Event]:
+    def _watched(self, events: Generator[Event], request: Request) -> Generator[Event]:
         """Count what passes by."""
         for event in events:
             if isinstance(event, Outcome):
@@ -200,6 +209,22 @@ class CompressionServicer(pb_grpc.CompressionServiceServicer):
         message = message_of(refusal)
         log.warning("refused", reason=refusal.reason, field=refusal.field, message=message)
         await context.abort(code_of(refusal), message, metadata_of(refusal))
+
+
+def _kind_of(frame: AnyRequest) -> str | None:
+    return "data" if isinstance(frame, memoryview) else frame.WhichOneof("frame")
+
+
+def _misplaced(frame: pb.AnalyzeRequest | pb.CompressRequest) -> InvalidRequest:
+    """Return what is wrong with a frame that came where only data may."""
+    match _kind_of(frame):
+        case "options":
+            message = "options came a second time: they come once, first"
+            return InvalidRequest(message, reason="REPEATED_OPTIONS", field="options")
+        case "moments":
+            return invalid_moments("moments came after data: they come before")
+        case _:
+            return _empty_frame()
 
 
 def _empty_frame() -> InvalidRequest:

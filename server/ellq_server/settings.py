@@ -9,7 +9,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "ELLQ_"
 
-CLIENT_NAMES = frozenset({"ELLQ_SERVER", "ELLQ_TIMEOUT"})
+CLIENT_NAMES = frozenset(
+    {"ELLQ_SERVER", "ELLQ_TIMEOUT", "ELLQ_TLS", "ELLQ_TLS_CA", "ELLQ_TLS_CERTIFICATE", "ELLQ_TLS_KEY", "ELLQ_TLS_SERVER_NAME"}
+)
 """Names with our prefix that belong to the client and may stand in the same environment."""
 
 NonNegativeFloat = Annotated[float, Field(ge=0)]
@@ -34,6 +36,16 @@ class Settings(BaseSettings):
     )
 
     listen: str = Field("0.0.0.0:50051", description="Address of the gRPC port: HOST:PORT or unix:/PATH.")
+    health_listen: str = Field(
+        "", description="Second address, always plaintext, that answers health checks alone; empty: only the gRPC port does."
+    )
+    tls_certificate_file: str = Field(
+        "", description="Certificate chain (PEM) of the gRPC port, read again when it is replaced; empty: plaintext."
+    )
+    tls_key_file: str = Field("", description="Private key (PEM) of that certificate; goes with it.")
+    tls_client_ca_file: str = Field(
+        "", description="Authorities (PEM), one of which must have signed a client's certificate; empty: clients need none."
+    )
     metrics_port: int = Field(
         9464, ge=0, le=65535, description="Port of the Prometheus page /metrics over plain HTTP; 0 turns it off."
     )

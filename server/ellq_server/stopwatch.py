@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 
 class Stopwatch:
@@ -12,6 +13,7 @@ class Stopwatch:
         """Report every stage to `observe` as (stage, seconds)."""
         self._observe = observe
         self._started = time.perf_counter()
+        self._adding = Lock()
         self.compute_seconds = 0.0
 
     @property
@@ -27,5 +29,6 @@ class Stopwatch:
             yield
         finally:
             seconds = time.perf_counter() - started
-            self.compute_seconds += seconds
+            with self._adding:
+                self.compute_seconds += seconds
             self._observe(stage, seconds)

@@ -62,7 +62,7 @@ class Walk:
         if plan.entry.name in self.layers:
             self._advance()
 
-    def keep(self, plan: Plan, stored: bytearray, measured: Measured | None) -> None:
+    def keep(self, plan: Plan, stored: memoryview, measured: Measured | None) -> None:
         """Keep a tensor that came, if the walk needs it; `measured` unless it passes through."""
         self._tensors.keep(plan, stored, measured)
 

@@ -152,4 +152,3 @@ class Outcome:
     measured: Measured | None = None
     proof: Proof | None = None
     payload: memoryview | None = None
-    sha256: bytes = b""

@@ -36,7 +36,7 @@ def _place(tmp_path, monkeypatch):
 
 
 def test_the_pages_have_examples():
-    assert len(PYTHON) == 6
+    assert len(PYTHON) == 7
     assert len(COMMANDS) == 7
 
 

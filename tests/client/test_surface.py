@@ -52,6 +52,8 @@ SURFACE = [
     "Summary",
     "Tail",
     "TensorReport",
+    "Tls",
+    "TlsFailure",
     "TooLarge",
     "Unavailable",
     "UnderivableNetwork",
@@ -88,11 +90,32 @@ def loaded_after(code: str) -> set[str]:
     found = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], check=True, capture_output=True, text=True
     )
-    return set(found.stdout.split())
+    return set(found.stdout.splitlines()[-1].split())
 
 
 def test_importing_the_package_is_free():
     assert not {"grpc", "numpy", "google.protobuf", "rich", "typer"} & loaded_after("import ellq_client")
+
+
+def command(words: str) -> str:
+    """Return the code of a command line, as of a person at a terminal."""
+    return (
+        f"import sys; sys.argv = ['ellq', *{words.split()!r}]\n"
+        "from ellq_client.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert end.code == 0, end"
+    )
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", "analyze --help", "capabilities --help"])
+def test_help_waits_for_nothing_heavy(words):
+    assert not {"grpc", "numpy", "google.protobuf", "rich"} & loaded_after(command(words))
+
+
+def test_nor_does_the_completion_of_a_word(monkeypatch):
+    for name, value in {"_ELLQ_COMPLETE": "complete_bash", "COMP_WORDS": "ellq comp", "COMP_CWORD": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert not {"grpc", "numpy", "google.protobuf", "rich"} & loaded_after(command(""))
 
 
 def test_the_client_needs_nothing_of_the_server():

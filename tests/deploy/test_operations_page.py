@@ -8,7 +8,7 @@ from ellq_server.metrics import Metrics
 from ellq_server.settings import CLIENT_NAMES, PREFIX, Settings
 
 PAGE = (Path(__file__).parents[2] / "docs/operations.md").read_text()
-ROW = re.compile(r"^\| `(ELLQ_\w+)` \| `([^`]*)` \| \S.* \|$", re.MULTILINE)
+ROW = re.compile(r"^\| `(ELLQ_\w+)` \| (?:`([^`]*)`|empty) \| \S.* \|$", re.MULTILINE)
 
 
 def written(default: object) -> str:

@@ -1,5 +1,6 @@
 """What the command line understands. Light on purpose: whatever is heavy is imported by the command that needs it."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +17,10 @@ from ellq_client.cli.options import (
     Radius,
     Server,
     Timeout,
-    requests_options,
+    request_options,
+    shared_options,
 )
+from ellq_client.cli.tls_options import tls_options
 
 app = typer.Typer(
     name="ellq",
@@ -27,7 +30,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help starts faster
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 
 
@@ -41,15 +43,18 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def ellq(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Carries the options of `ellq` itself."""
+    if context.invoked_subcommand != "serve":
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what gRPC prints of a failed handshake, our own message says
 
 
 @app.command(epilog=EXPLAINED)
-@requests_options
+@shared_options(request_options, tls_options)
 def analyze(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A .safetensors file.")],
     distribution: Annotated[
@@ -60,7 +65,7 @@ def analyze(
     server: Server = None,
     timeout: Timeout = 600.0,
     quiet: Quiet = False,
-    **request: Any,
+    **words: Any,
 ) -> None:
     """Measure the weights, or try a rule.
 
@@ -68,12 +73,12 @@ def analyze(
     """
     from ellq_client.cli import calls
 
-    manner = calls.Manner(server=server, timeout_seconds=timeout, quiet=quiet, json=json, force=force)
-    calls.analyze(path, {**request, "distribution": distribution}, manner)
+    manner = calls.Manner(server=server, tls=words, timeout_seconds=timeout, quiet=quiet, json=json, force=force)
+    calls.analyze(path, {**words, "distribution": distribution}, manner)
 
 
 @app.command(epilog=EXPLAINED)
-@requests_options
+@shared_options(request_options, tls_options)
 def compress(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A .safetensors file.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="The .safetensors file to write.")],
@@ -82,7 +87,7 @@ def compress(
     server: Server = None,
     timeout: Timeout = 600.0,
     quiet: Quiet = False,
-    **request: Any,
+    **words: Any,
 ) -> None:
     """Compress the weights and certify the cost.
 
@@ -90,8 +95,8 @@ def compress(
     """
     from ellq_client.cli import calls
 
-    manner = calls.Manner(server=server, timeout_seconds=timeout, quiet=quiet, json=json, force=force)
-    calls.compress(path, output, request, manner)
+    manner = calls.Manner(server=server, tls=words, timeout_seconds=timeout, quiet=quiet, json=json, force=force)
+    calls.compress(path, output, words, manner)
 
 
 @app.command(epilog=EXPLAINED)
@@ -154,11 +159,12 @@ def shrink(
 
 
 @app.command(epilog=EXPLAINED)
-def capabilities(server: Server = None, timeout: Timeout = 60.0) -> None:
+@shared_options(tls_options)
+def capabilities(server: Server = None, timeout: Timeout = 60.0, **words: Any) -> None:
     """Tell what a server can do and what it refuses."""
     from ellq_client.cli import calls
 
-    calls.capabilities(calls.Manner(server=server, timeout_seconds=timeout, quiet=False, json=None))
+    calls.capabilities(calls.Manner(server=server, tls=words, timeout_seconds=timeout, quiet=False, json=None))
 
 
 @app.command(

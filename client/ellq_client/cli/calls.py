@@ -14,6 +14,7 @@ from ellq_client.cli.networks import moments_of, network_of
 from ellq_client.cli.places import check_new, check_report
 from ellq_client.cli.progress import follow
 from ellq_client.cli.tables import Screen
+from ellq_client.cli.tls_options import tls_of
 from ellq_client.cli.wording import harmless, in_options
 from ellq_client.client import Client, Run
 from ellq_client.report import report_text, write_report
@@ -31,6 +32,8 @@ class Manner:
     """How a command behaves, whatever it computes."""
 
     server: str | None
+    tls: Mapping[str, Any]
+    """The options of TLS, among others."""
     timeout_seconds: float
     quiet: bool
     json: str | None
@@ -47,9 +50,13 @@ class Manner:
         return None if self.json in (None, _STANDARD_OUTPUT) else Path(self.json)
 
     def client(self) -> Client:
-        """Return the client. Errors: BadParameter for an address that is none."""
+        """Return the client. Errors: BadParameter for an address that is none, or half of what TLS needs."""
         try:
-            return Client(self.server, timeout_seconds=self.timeout_seconds)
+            tls = tls_of(self.tls)
+        except ValueError as error:
+            raise typer.BadParameter(in_options(str(error)), param_hint="--tls") from error
+        try:
+            return Client(self.server, tls=tls, timeout_seconds=self.timeout_seconds)
         except ValueError as error:
             raise typer.BadParameter(in_options(str(error)), param_hint="--server") from error
 

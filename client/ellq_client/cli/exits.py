@@ -36,6 +36,7 @@ CODES: dict[type[errors.EllqError], int] = {
     errors.Busy: NO_SERVER,
     errors.Unavailable: NO_SERVER,
     errors.AccessDenied: NO_SERVER,
+    errors.TlsFailure: NO_SERVER,
     errors.Unsupported: NO_SERVER,
     errors.DeadlineExceeded: DEADLINE,
     errors.SourceError: LOCAL_FILE,

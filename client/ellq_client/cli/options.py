@@ -1,4 +1,4 @@
-"""The options that `analyze` and `compress` share, each described once."""
+"""The options that commands share, each described once."""
 
 import inspect
 from collections.abc import Callable
@@ -8,14 +8,18 @@ from typing import Annotated, Any
 import typer
 
 
-def requests_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the parameters of `request_options` in place of its `**request`."""
-    own = [each for each in inspect.signature(command).parameters.values() if each.kind is not each.VAR_KEYWORD]
-    shared = inspect.signature(request_options).parameters.values()
-    parameters = [each.replace(kind=each.KEYWORD_ONLY) for each in (*own, *shared)]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {each.name: each.annotation for each in parameters}
-    return command
+def shared_options(*groups: Callable[..., dict[str, Any]]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the parameters of each group in place of its `**words`."""
+    shared = [each for group in groups for each in inspect.signature(group).parameters.values()]
+
+    def give(command: Callable[..., None]) -> Callable[..., None]:
+        own = [each for each in inspect.signature(command).parameters.values() if each.kind is not each.VAR_KEYWORD]
+        parameters = [each.replace(kind=each.KEYWORD_ONLY) for each in (*own, *shared)]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {each.name: each.annotation for each in parameters}
+        return command
+
+    return give
 
 
 Server = Annotated[

@@ -25,6 +25,10 @@ _WORDS = {
     r"needs moments, which come in frames before the data": "needs moments: give --moments FILE",
     r"\(timeout_seconds\)": "(--timeout)",
     r"\(target\)": "(--server)",
+    r"\btls\.(ca|certificate|key)_file\b": r"--tls-\1",
+    r"\btls\.server_name\b": "--tls-server-name",
+    r"\btls=Tls\(\)|\btls\b(?= \()": "--tls",
+    r"\bthe files of tls\b": "the files of --tls-ca, --tls-certificate and --tls-key",
 }
 
 
