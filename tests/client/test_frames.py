@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ellq.v1 import compression_pb2 as pb
+from ellq.v1.frames import ANALYZE_REQUEST, COMPRESS_REQUEST, COMPRESS_RESPONSE
 from ellq_client.frames import read_compression, write_request
 
 LENGTHS = [1, 127, 128, 16383, 16384, 1 << 20, (1 << 21) + 5]
@@ -51,3 +52,12 @@ def test_whatever_comes_is_read_as_the_generated_code_reads_it(serialized):
     assert (bytes(frame) if isinstance(frame, memoryview) else frame) == (
         expected.data if expected.WhichOneof("frame") == "data" else expected
     )
+
+
+@pytest.mark.parametrize("codec", [ANALYZE_REQUEST, COMPRESS_REQUEST, COMPRESS_RESPONSE])
+@pytest.mark.parametrize("length", LENGTHS)
+def test_what_a_codec_writes_it_reads_and_so_does_the_generated_code(codec, length):
+    written = codec.write(bytes(length))
+    assert bytes(codec.read(written)) == bytes(length)
+    kind = {ANALYZE_REQUEST: pb.AnalyzeRequest, COMPRESS_REQUEST: pb.CompressRequest}.get(codec, pb.CompressResponse)
+    assert kind.FromString(written) == kind(data=bytes(length))
