@@ -5,7 +5,7 @@ BIN := $(abspath $(VENV))/bin
 STAMP := $(VENV)/.installed
 MODEL := $(VENV)/.model
 
-.PHONY: install demo test check proto vectors study test-registry test-versions clean
+.PHONY: install demo test check proto vectors study bench bench-quick soak test-registry test-versions clean
 
 install: $(STAMP)
 
@@ -46,6 +46,18 @@ vectors: $(STAMP)
 study: $(STAMP)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[server,torch,dev,study]'
 	$(BIN)/python -m tests.benchmarks.degradation --docs $(ARGUMENTS)
+
+# The figures of docs/performance.md: records and tables go to build/bench. `make bench ARGUMENTS="wire small"` runs two
+# sections, `ARGUMENTS=--docs` rewrites the tables of the page. Full size takes half an hour and 10 GB of disk.
+bench: $(MODEL)
+	$(BIN)/python -m tests.benchmarks.bench $(ARGUMENTS)
+
+bench-quick: $(MODEL)
+	$(BIN)/python -m tests.benchmarks.bench --quick $(ARGUMENTS)
+
+# A thousand requests of every kind: is memory flat?
+soak: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.bench soak $(ARGUMENTS)
 
 # MLflow is large, so its end-to-end test has an environment of its own and stays out of `make test`.
 test-registry: $(MODEL)

@@ -38,9 +38,17 @@ def _reference_cuda(threads: int | None) -> Kernels:
     return ReferenceKernels(device="cuda")
 
 
+def _triton(threads: int | None) -> Kernels:
+    del threads
+    from ellq_kernels.triton.maker import TritonKernels
+
+    return TritonKernels()
+
+
 MAKERS: dict[str, Callable[[int | None], Kernels]] = {
     "cpu": _cpu,
     "reference": _reference,
     "reference-cuda": _reference_cuda,
+    "triton": _triton,
 }
 """Kind -> maker. Imports wait until the choice is made: numba and torch are heavy, and no maker needs both."""

@@ -108,7 +108,7 @@ def _make_kernels(settings: Settings) -> Kernels:
     try:
         return make_kernels(settings.kernels, threads=settings.threads or None)
     except ImportError as error:
-        extra = "torch" if settings.kernels.startswith("reference") else "server"
+        extra = {"cpu": "server", "triton": "gpu"}.get(settings.kernels, "torch")
         message = f"{settings.kernels} kernels need a package that is not installed ({error}): pip install 'ellq[{extra}]'"
         raise KernelsUnavailable(message) from error
     except RuntimeError as error:

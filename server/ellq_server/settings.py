@@ -49,8 +49,8 @@ class Settings(BaseSettings):
     metrics_port: int = Field(
         9464, ge=0, le=65535, description="Port of the Prometheus page /metrics over plain HTTP; 0 turns it off."
     )
-    kernels: Literal["cpu", "reference", "reference-cuda"] = Field(
-        "cpu", description="Implementation of the kernels: numba on the CPU, or the plain and slow torch reference."
+    kernels: Literal["cpu", "triton", "reference", "reference-cuda"] = Field(
+        "cpu", description="Implementation of the kernels: numba on the CPU, Triton on a GPU, or the slow torch reference."
     )
     threads: int = Field(0, ge=0, description="Threads that compute; 0 takes one for each core this process may use.")
     concurrent_calls: PositiveInt = Field(4, description="Calls that run at the same time; more are refused as busy.")

@@ -1,10 +1,17 @@
+import os
+
 import pytest
 
 from ellq_kernels import MAKERS, Kernels, make_kernels
 
+NEED_A_CARD = {"reference-cuda", "triton"}
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+"""Whether this process runs Triton kernels on the CPU; test_triton.py starts one that does."""
+
 
 def _without_device(kind: str) -> bool:
-    if kind != "reference-cuda":
+    if kind not in NEED_A_CARD or (kind == "triton" and INTERPRETED):
         return False
     import torch
 
@@ -13,7 +20,7 @@ def _without_device(kind: str) -> bool:
 
 @pytest.fixture(
     scope="session",
-    params=[pytest.param(kind, marks=[pytest.mark.gpu] if kind == "reference-cuda" else []) for kind in MAKERS],
+    params=[pytest.param(kind, marks=[pytest.mark.gpu] if kind in NEED_A_CARD else []) for kind in MAKERS],
 )
 def kernels(request: pytest.FixtureRequest) -> Kernels:
     """Every maker in turn: each must give the bits of the definition."""
