@@ -3,11 +3,14 @@
 import numpy as np
 
 from ellq_kernels.contract import Kernels
-from ellq_math.dtypes import WEIGHT_DTYPES
+from ellq_math.dtypes import WEIGHT_DTYPES, WeightDtype
 from ellq_math.values import FixedPoint, PoolUnits
 
 ORDERS = (0.3, 0.5, 1.0, 2.0)
 NEURONS, FAN_IN = 2, 4
+
+LONG_ROW = (1 << 20) + 1
+"""Weights of a row that any maker may treat apart from short ones."""
 
 
 def warm_up(kernels: Kernels) -> None:
@@ -22,6 +25,7 @@ def warm_up(kernels: Kernels) -> None:
         kernels.keep_within(weights, totals // 2, fixed)
         kernels.keep_largest(weights, np.ones((NEURONS, 1), np.int64), width=FAN_IN)
         kernels.histogram(weights, level=0, prefix=0, units=None)
+        kernels.histogram(weights, level=1, prefix=0, units=None)
         kernels.histogram(weights, level=0, prefix=0, units=PoolUnits(p=1, bits=32))
         cut, _ = kernels.cut_at(weights, threshold=float(statistics.max_magnitude[0]), ties_kept=FAN_IN)
         keys = kernels.weigh(weights, np.ones(NEURONS), np.ones((1, FAN_IN)))
@@ -32,3 +36,12 @@ def warm_up(kernels: Kernels) -> None:
         kernels.lasso(weights, np.eye(FAN_IN)[np.newaxis], epsilon=0.5)
         kernels.clear_neurons(weights, np.ones(NEURONS, np.bool_))
         kernels.payload(weights)
+        _warm_up_long_row(kernels, dtype)
+
+
+def _warm_up_long_row(kernels: Kernels, dtype: WeightDtype) -> None:
+    payload = bytearray(np.resize(np.arange(1000, dtype=dtype.bits), LONG_ROW).tobytes())
+    row = kernels.load(payload, dtype=dtype.name, neurons=1, fan_in=LONG_ROW)
+    fixed = (FixedPoint(p=1, exponent=int(np.frexp(kernels.measure(row, ()).max_magnitude[0])[1]), bits=32),)
+    kernels.keep_within(row, kernels.unit_totals(row, fixed) // 2, fixed)
+    kernels.apply(row, kernels.keep_largest(row, np.array([[LONG_ROW // 2]]), width=LONG_ROW))

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from ellq_kernels.cpu.cutting import fold_both
 from ellq_kernels.cpu.decoding import Format, chunk_at, chunks_of, key_of, padded, signed_of
 from ellq_kernels.cpu.jit import kernel
-from ellq_kernels.cpu.measuring import scale_chunk
+from ellq_kernels.cpu.lane_memory import load
+from ellq_kernels.cpu.lanes import plus, splat, times, total
 from ellq_kernels.cpu.weighing import above
 from ellq_kernels.scaling import Scale
 from ellq_math.dtypes import Bits
-from ellq_math.sums import CHUNK, Array
+from ellq_math.sums import CHUNK, LANES, Array
 from ellq_math.values import Counts
 
 
@@ -45,8 +45,12 @@ def difference_chunks(
         chunk = chunk_at(before, fan_in, index)
         row = index // chunks_of(fan_in)
         zeros[index] = compare_chunk(chunk, chunk_at(after, fan_in, index), fmt, gaps)
-        scale_chunk(gaps, len(chunk), scale.first[row], scale.second[row])
-        l1[index], l2_squared[index] = fold_both(gaps, len(chunk))
+        first_sums, second_sums = splat(0.0), splat(0.0)
+        for j in range(0, len(chunk), LANES):
+            x = times(times(load(gaps, j), scale.first[row]), scale.second[row])
+            first_sums = plus(first_sums, x)
+            second_sums = plus(second_sums, times(x, x))
+        l1[index], l2_squared[index] = total(first_sums), total(second_sums)
 
 
 @kernel

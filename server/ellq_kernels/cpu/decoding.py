@@ -3,8 +3,12 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba.extending import overload
 
-from ellq_kernels.cpu.jit import bits_of, float_of, kernel
+from ellq_kernels.cpu.jit import bits_of, float_of, kernel, part
+from ellq_kernels.cpu.lane_memory import load, load_part
+from ellq_kernels.cpu.lanes import above, both, converted, floats_widened, numbers_of, plus, times, up, where, widened
+from ellq_kernels.scaling import Scale
 from ellq_math.dtypes import WEIGHT_DTYPES, Bits
 from ellq_math.sums import CHUNK, LANES, Array
 
@@ -50,13 +54,13 @@ def format_of(dtype: str) -> Format:
 FORMATS = {dtype: format_of(dtype) for dtype in WEIGHT_DTYPES}
 
 
-@kernel
+@part
 def key_of(bits: Any, fmt: Format) -> Any:
     """Return the magnitude key of raw bits of any width, as int64."""
     return np.int64(bits) & ((1 << fmt.key_bits) - 1)
 
 
-@kernel
+@part
 def magnitude_of(key: int, fmt: Format) -> float:
     """Return the float64 magnitude of a finite key, exactly; both branches are cheap so that loops over it vectorise."""
     normal = float_of((key << fmt.shift) + fmt.rebias)
@@ -89,34 +93,67 @@ def bits_nearest(value: float, fmt: Format) -> int:
     return key | (1 << fmt.key_bits) if key > 0 and value < 0.0 else key
 
 
-@kernel
-def decode_chunk(chunk: Bits, fmt: Format, magnitudes: Array) -> tuple[int, int]:
-    """Decode at most CHUNK weights and pad with zeros to full lanes. Return the largest key and how many weights are zero."""
-    largest = 0
-    zeros = 0
-    for j in range(len(chunk)):
-        key = key_of(chunk[j], fmt)
-        largest = max(largest, key)
-        zeros += key == 0
-        magnitudes[j] = magnitude_of(key, fmt)
-    for j in range(len(chunk), padded(len(chunk))):
-        magnitudes[j] = 0.0
-    return largest, zeros
+@part
+def key_below(magnitude: float, fmt: Format) -> tuple[int, bool]:
+    """Return the largest key of at most a magnitude, which may be infinite, and whether that is the magnitude itself."""
+    if magnitude >= fmt.smallest_normal:
+        key = max(min((bits_of(magnitude) - fmt.rebias) >> fmt.shift, fmt.infinity), 0)
+    else:
+        key = int(magnitude / fmt.step)
+    return key, magnitude_of(key, fmt) == magnitude
 
 
-@kernel
+@part
+def raw_at(bits: Bits | Array, j: int) -> Any:
+    """Return sixteen entries from `j` on; where the array ends, zeros follow."""
+    return load(bits, j) if j + LANES <= len(bits) else load_part(bits, j, len(bits) - j)
+
+
+@part
+def keys_at(bits: Bits, j: int, fmt: Format) -> Any:
+    """Return the magnitude keys of sixteen weights from `j` on; where the array ends, zeros follow."""
+    return both(raw_at(bits, j), (1 << fmt.key_bits) - 1)
+
+
+def magnitudes_of(keys: Any, fmt: Format) -> Any:
+    """Return the float64 magnitudes of sixteen keys; infinity and NaN come out as such where `floats_widened` does it."""
+    raise NotImplementedError
+
+
+@overload(magnitudes_of, strict=False, jit_options={"forceinline": True})
+def _magnitudes_of(keys: Any, fmt: Any) -> Any:
+    if keys.element.bitwidth == 64:
+        return lambda keys, fmt: numbers_of(keys)
+    if keys.element.bitwidth == 32:
+        return lambda keys, fmt: floats_widened(keys)
+    return lambda keys, fmt: where(
+        above(keys, fmt.normal - 1),
+        numbers_of(plus(up(widened(keys), fmt.shift), fmt.rebias)),
+        times(converted(keys), fmt.step),
+    )
+
+
+@part
+def scaled_magnitudes(keys: Any, fmt: Format, scale: Scale, row: int) -> Any:
+    """Return the magnitudes of sixteen keys of a row, scaled where `scale` has an entry for each row rather than none."""
+    if len(scale.first) == 0:
+        return magnitudes_of(keys, fmt)
+    return times(times(magnitudes_of(keys, fmt), scale.first[row]), scale.second[row])
+
+
+@part
 def padded(count: int) -> int:
     """Return the next multiple of LANES."""
     return (count + LANES - 1) // LANES * LANES
 
 
-@kernel
+@part
 def chunks_of(fan_in: int) -> int:
     """Return how many chunks a row has."""
     return (fan_in + CHUNK - 1) // CHUNK
 
 
-@kernel
+@part
 def chunk_at(bits: Bits, fan_in: int, index: int) -> Bits:
     """Return one chunk of the matrix, counted through all rows; chunks never cross rows."""
     row, position = divmod(index, chunks_of(fan_in))

@@ -22,6 +22,11 @@ def kernel(function: Function) -> Function:
     return cast("Function", cached(numba.njit(nogil=True, error_model="numpy")(function)))
 
 
+def part(function: Function) -> Function:
+    """Compile what is always made part of the kernels that call it: lanes between functions would pass through memory."""
+    return cast("Function", cached(numba.njit(nogil=True, error_model="numpy", forceinline=True)(function)))
+
+
 Typed = tuple[Any, Callable[..., Any]]
 """A numba signature, and what emits its instructions."""
 

@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Callable
-from threading import Lock
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ellq_kernels.cpu import comparing, cutting, lasso, measuring, pooling, selecting, weighing
+from ellq_kernels.cpu import comparing, cutting, lasso, marking, measuring, pooling, selecting, weighing
+from ellq_kernels.cpu.histograms import count_weights, sum_over
+from ellq_kernels.cpu.long_rows import LONG, LongRow
+from ellq_kernels.cpu.rows import by_row, empty_sums, fold_rows, tails_of
 from ellq_kernels.cpu.terms import powers_of
-from ellq_kernels.cpu.threads import Threads
+from ellq_kernels.cpu.threads import BLOCKS_A_THREAD, Threads
 from ellq_kernels.cpu.weights import CpuWeights
 from ellq_kernels.cuts import row_cuts
 from ellq_kernels.demands import (
@@ -24,10 +26,10 @@ from ellq_kernels.demands import (
     demand_one_each,
     weight_bits,
 )
-from ellq_kernels.scaling import Scale, scale_down, scale_exponents, unit_scale
+from ellq_kernels.scaling import Scale, UnitScale, scale_down, scale_exponents, unit_scale
 from ellq_math.network.weighing import demand_finite_keys
 from ellq_math.pools import DIGITS, histogram_of
-from ellq_math.sums import CHUNK, Array, canonical_sum
+from ellq_math.sums import CHUNK, Array
 from ellq_math.values import Counts, Cut, FixedPoint, Histogram, PoolUnits, RowStatistics, Tails
 
 UNSCALED = Scale(np.empty(0), np.empty(0))
@@ -44,8 +46,8 @@ class CpuKernels:
 
     @property
     def scratch_bytes_a_weight(self) -> int:
-        """Room for selection keys and passing arrays."""
-        return 8
+        """None that grows with a tensor; 8 MiB of keys a thread and tables of a few MiB, whatever its size."""
+        return 0
 
     def load(self, payload: bytearray | memoryview, *, dtype: str, neurons: int, fan_in: int) -> CpuWeights:
         """Share the buffer."""
@@ -69,15 +71,15 @@ class CpuKernels:
         scale = UNSCALED
         if weights.dtype == "F64":
             self._over_chunks(weights, measuring.largest_magnitudes, largest)
-            exponents = scale_exponents(_by_row(weights, largest).max(axis=-1), weights.dtype)
+            exponents = scale_exponents(by_row(weights, largest).max(axis=-1), weights.dtype)
             scale = scale_down(exponents)
-        self._over_chunks(weights, measuring.measure_chunks, powers_of(orders), scale, sums, largest, zeros)
+        self._over_chunks(weights, measuring.measure_chunks, powers_of(orders, weights.dtype), scale, sums, largest, zeros)
         return RowStatistics(
             orders=orders,
-            sums=_fold_rows(weights, sums).T.copy(),
+            sums=fold_rows(weights, sums).T.copy(),
             exponents=exponents,
-            max_magnitude=_by_row(weights, largest).max(axis=-1),
-            zeros=_by_row(weights, zeros).sum(axis=-1),
+            max_magnitude=by_row(weights, largest).max(axis=-1),
+            zeros=by_row(weights, zeros).sum(axis=-1),
             fan_in=weights.fan_in,
         )
 
@@ -86,14 +88,18 @@ class CpuKernels:
         demand_one_each(weights, len(fixed))
         totals = np.empty(weights.chunks, np.int64)
         self._over_chunks(weights, measuring.total_chunks, unit_scale(fixed, weights.dtype, upper=False), totals)
-        return _by_row(weights, totals).sum(axis=-1)
+        return by_row(weights, totals).sum(axis=-1)
 
     def keep_largest(self, weights: CpuWeights, kept: Counts, *, width: int) -> Cut:
         """Descend by digits."""
         demand_counts(weights, kept, width=width)
         kept = np.array(kept, np.int64, order="C")
         thresholds, ties = np.empty(kept.shape), np.empty(kept.shape, np.int64)
-        self._over_rows(weights, selecting.largest_rows, kept, width, thresholds, ties)
+        if width >= LONG and width == weights.fan_in:
+            for row, room in enumerate((width - kept[:, 0]).tolist()):
+                thresholds[row, 0], ties[row, 0], _ = self._long_row(weights, row).choose(room)
+        else:
+            self._over_rows(weights, selecting.largest_rows, kept, width, thresholds, ties)
         return Cut(threshold=thresholds, ties_kept=ties, kept=kept, width=width)
 
     def keep_within(self, weights: CpuWeights, budgets: Counts, fixed: tuple[FixedPoint, ...]) -> Cut:
@@ -103,37 +109,30 @@ class CpuKernels:
         shape = (weights.neurons, 1)
         thresholds, ties, kept = np.empty(shape), np.empty(shape, np.int64), np.empty(shape, np.int64)
         units = unit_scale(fixed, weights.dtype, upper=True)
-        self._over_rows(weights, selecting.within_rows, budgets, units, thresholds, ties, kept)
+        if weights.fan_in >= LONG:
+            for row, room in enumerate(budgets.tolist()):
+                thresholds[row, 0], ties[row, 0], kept[row, 0] = self._long_row(weights, row, units).choose(room)
+        else:
+            self._over_rows(weights, selecting.within_rows, budgets, units, thresholds, ties, kept)
         return Cut(threshold=thresholds, ties_kept=ties, kept=kept, width=weights.fan_in)
 
     def histogram(self, weights: CpuWeights, *, level: int, prefix: int, units: PoolUnits | None) -> Histogram:
         """Count blocks of weights and add them up."""
-        shift = 63 - sum(DIGITS[: level + 1])
-        total = np.zeros((1 if units is None else 3, 1 << DIGITS[level]), np.int64)
-        adding = Lock()
-
-        def count(first: int, last: int) -> None:
-            bits = weights.bits[first:last]
-            if units is None:
-                part = pooling.count_digits(bits, weights.format, shift, DIGITS[level], prefix)
-            else:
-                resolution = math.ldexp(1.0, units.bits)
-                part = pooling.count_units(bits, weights.format, shift, DIGITS[level], prefix, units.p, resolution)
-            with adding:  # at once, because parts are megabytes
-                np.add(total, part, out=total)
-
-        self._threads.over(weights.count, weights_each=1, task=count)
         if units is None:
-            return Histogram(weights=total[0], units=None, lower_total=None)
-        return histogram_of(*total, level=level, p=units.p)
+            return Histogram(weights=count_weights(self._threads, weights, level, prefix), units=None, lower_total=None)
+        shift, digit_bits = 63 - sum(DIGITS[: level + 1]), DIGITS[level]
+        found = sum_over(
+            self._threads, weights, pooling.count_units, shift, digit_bits, prefix, units.p, math.ldexp(1.0, units.bits)
+        )
+        return histogram_of(*found, level=level, p=units.p)
 
     def cut_at(self, weights: CpuWeights, *, threshold: float, ties_kept: int) -> tuple[Cut, int]:
         """Compare chunks and share out the ties in their order."""
         above, equal = np.empty(weights.chunks, np.int64), np.empty(weights.chunks, np.int64)
         self._over_chunks(weights, cutting.compare_chunks, threshold, above, equal)
         return row_cuts(
-            _by_row(weights, above).sum(axis=-1),
-            _by_row(weights, equal).sum(axis=-1),
+            by_row(weights, above).sum(axis=-1),
+            by_row(weights, equal).sum(axis=-1),
             threshold=threshold,
             ties_kept=ties_kept,
             width=weights.fan_in,
@@ -163,10 +162,10 @@ class CpuKernels:
         largest = np.zeros(before.chunks)
         if before.dtype == "F64":
             self._over_chunks(before, comparing.largest_differences, after.bits, largest)
-        exponents = scale_exponents(_by_row(before, largest).max(axis=-1), before.dtype)
-        sums = _empty_sums(before)
+        exponents = scale_exponents(by_row(before, largest).max(axis=-1), before.dtype)
+        sums = empty_sums(before)
         self._over_chunks(before, comparing.difference_chunks, after.bits, scale_down(exponents), *sums)
-        return _tails_of(before, exponents, *sums)
+        return tails_of(before, exponents, *sums)
 
     def clear_neurons(self, weights: CpuWeights, dead: npt.NDArray[np.bool_]) -> None:
         """Assign."""
@@ -186,14 +185,43 @@ class CpuKernels:
         demand_alike(weights, keys)
         demand_cut(weights, cut)
         thresholds, ties = np.array(cut.threshold, np.float64, order="C"), np.array(cut.ties_kept, np.int64, order="C")
-        choice = cutting.Choice(keys.bits, keys.format, thresholds, ties, cut.width)
-        largest = np.zeros(weights.neurons)
+        choice = marking.Choice(keys.bits, keys.format, thresholds, ties, cut.width)
+        ranges = self._ranges_of_cut(weights, choice)
+        exponents, scale = np.zeros(weights.neurons, np.int64), UNSCALED
         if weights.dtype == "F64":
-            self._over_rows(weights, cutting.largest_cut_rows, choice, largest)
-        exponents = scale_exponents(largest, weights.dtype)
-        sums = _empty_sums(weights)
-        self._over_rows(weights, cutting.cut_rows, choice, erasing, scale_down(exponents), *sums)
-        return _tails_of(weights, exponents, *sums)
+            largest = np.empty(weights.chunks)
+            self._over_ranges(weights, ranges, cutting.largest_cut_chunks, choice, largest)
+            exponents = scale_exponents(by_row(weights, largest).max(axis=-1), weights.dtype)
+            scale = scale_down(exponents)
+        sums = empty_sums(weights)
+        self._over_ranges(weights, ranges, cutting.cut_chunks, choice, erasing, scale, *sums)
+        return tails_of(weights, exponents, *sums)
+
+    def _ranges_of_cut(self, weights: CpuWeights, choice: marking.Choice) -> list[tuple[int, int, int]]:
+        """Return ranges of chunks, and the ties that the group under way at their start has before them.
+
+        Whole rows where there are enough of them, because then there are no such ties.
+        """
+        each = weights.chunks // weights.neurons
+        if weights.neurons >= self._threads.count * BLOCKS_A_THREAD:
+            rows = self._threads.ranges(weights.neurons, weights_each=weights.fan_in)
+            return [(first * each, last * each, 0) for first, last in rows]
+        ranges = self._threads.ranges(weights.chunks, weights_each=min(weights.fan_in, CHUNK))
+        found = self._threads.run(lambda *chunks: marking.ties_at_end(choice, weights.fan_in, *chunks), ranges[:-1])
+        seen = [0]
+        for ties, began_before in found:
+            seen.append(ties + seen[-1] if began_before else ties)
+        return [(*chunks, before) for chunks, before in zip(ranges, seen, strict=True)]
+
+    def _over_ranges(
+        self, weights: CpuWeights, ranges: list[tuple[int, int, int]], kernel: Callable[..., Any], *arguments: object
+    ) -> None:
+        """Run kernel(bits, fan_in, format, first, last, seen, *arguments) over ranges of chunks."""
+        self._threads.run(lambda *given: kernel(weights.bits, weights.fan_in, weights.format, *given, *arguments), ranges)
+
+    def _long_row(self, weights: CpuWeights, row: int, units: UnitScale | None = None) -> LongRow:
+        bits = weights.bits[row * weights.fan_in : (row + 1) * weights.fan_in]
+        return LongRow(bits, weights.format, self._threads, units, row)
 
     def _over_chunks(self, weights: CpuWeights, kernel: Callable[..., Any], *arguments: object) -> list[Any]:
         """Run kernel(bits, fan_in, format, first, last, *arguments) over ranges of chunks."""
@@ -212,29 +240,3 @@ class CpuKernels:
             weights_each=weights_each or weights.fan_in,
             task=lambda first, last: kernel(weights.bits, weights.fan_in, weights.format, first, last, *arguments),
         )
-
-
-def _empty_sums(weights: CpuWeights) -> tuple[Array, Array, Counts]:
-    """Return room for the l_1 and squared l_2 sums and the zeros of every chunk."""
-    return np.empty(weights.chunks), np.empty(weights.chunks), np.empty(weights.chunks, np.int64)
-
-
-def _tails_of(weights: CpuWeights, exponents: Counts, l1: Array, l2_squared: Array, zeros: Counts) -> Tails:
-    """Return the tails of every row from those of its chunks."""
-    return Tails(
-        l1=_fold_rows(weights, l1),
-        l2_squared=_fold_rows(weights, l2_squared),
-        exponents=exponents,
-        zeros=_by_row(weights, zeros).sum(axis=-1),
-    )
-
-
-def _by_row(weights: CpuWeights, of_chunks: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return what was found in every chunk by row. Shape: (..., chunks) -> (..., neurons, chunks of a row)."""
-    return of_chunks.reshape(*of_chunks.shape[:-1], weights.neurons, weights.chunks // weights.neurons)
-
-
-def _fold_rows(weights: CpuWeights, partial_sums: Array) -> Array:
-    """Return the canonical sum of every row from those of its chunks. Shape: (..., chunks) -> (..., neurons)."""
-    by_row = _by_row(weights, partial_sums)
-    return by_row[..., 0] if by_row.shape[-1] == 1 else canonical_sum(by_row)

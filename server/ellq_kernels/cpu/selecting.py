@@ -5,6 +5,7 @@ import numpy as np
 from ellq_kernels.cpu.decoding import Format, key_of, magnitude_of
 from ellq_kernels.cpu.jit import kernel
 from ellq_kernels.cpu.measuring import unit_of
+from ellq_kernels.cpu.ranking import FEW, pick_largest
 from ellq_kernels.scaling import UnitScale
 from ellq_math.dtypes import Bits
 from ellq_math.sums import Array
@@ -13,28 +14,23 @@ from ellq_math.values import Counts
 DIGIT_BITS = 11
 """Bits decided by one pass; wide enough that the first digit of a 32-bit float holds its exponent and part of the mantissa."""
 
-FEW = 32
-"""Candidates that are sorted by insertion rather than counted by digit."""
-
 
 @kernel
 def largest_rows(
     bits: Bits, fan_in: int, fmt: Format, first: int, last: int, kept: Counts, width: int, thresholds: Array, ties: Counts
 ) -> None:
     """Fill rows [first, last) of `thresholds` and `ties`, both of shape (neurons, groups)."""
-    keys = np.empty(width, np.int64)
-    histogram = np.empty(1 << DIGIT_BITS, np.int64)
+    few = np.empty(FEW, np.int64)
     for row in range(first, last):
         for group in range(thresholds.shape[1]):
             start = row * fan_in + group * width
-            count = copy_keys(bits[start : min(start + width, (row + 1) * fan_in)], fmt, keys)
             if kept[row, group] == 0:
                 thresholds[row, group] = np.inf
                 ties[row, group] = 0
             else:
-                key, stay = pick_largest(keys, count, kept[row, group], fmt.key_bits, histogram)
+                weights = bits[start : min(start + width, (row + 1) * fan_in)]
+                key, ties[row, group] = pick_largest(weights, fmt, kept[row, group], few)
                 thresholds[row, group] = magnitude_of(key, fmt)
-                ties[row, group] = stay
 
 
 @kernel
@@ -66,32 +62,6 @@ def copy_keys(row: Bits, fmt: Format, keys: Counts) -> int:
     for j in range(len(row)):
         keys[j] = key_of(row[j], fmt)
     return len(row)
-
-
-@kernel
-def pick_largest(keys: Counts, count: int, kept: int, open_bits: int, histogram: Counts) -> tuple[int, int]:
-    """Return the kept-th largest of the first `count` keys, and how many keys equal to it are among the kept.
-
-    1 <= kept <= count. Only the lowest `open_bits` bits may differ. Overwrites keys.
-    """
-    while count > FEW and open_bits > 0:
-        shift = max(open_bits - DIGIT_BITS, 0)
-        mask = (1 << (open_bits - shift)) - 1
-        histogram[: mask + 1] = 0
-        for j in range(count):
-            histogram[(keys[j] >> shift) & mask] += 1
-        digit = mask
-        while histogram[digit] < kept:
-            kept -= histogram[digit]
-            digit -= 1
-        count = _compact(keys, count, shift, mask, digit)
-        open_bits = shift
-    _sort_few(keys, count)
-    key = keys[count - kept]
-    stay = 0
-    while stay < kept and keys[count - kept + stay] == key:
-        stay += 1
-    return key, stay
 
 
 @kernel

@@ -1,7 +1,7 @@
 """Threads that share out blocks of work. Kernels hold no GIL, so plain Python threads do."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -21,14 +21,21 @@ class Threads:
         self.count = count or usable_cores()
         self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="ellq-kernels") if self.count > 1 else None
 
-    def over(self, items: int, *, weights_each: int, task: Callable[[int, int], Result]) -> list[Result]:
-        """Return task(first, last) for consecutive ranges that cover [0, items), in order."""
+    def ranges(self, items: int, *, weights_each: int) -> list[tuple[int, int]]:
+        """Return consecutive ranges that cover [0, items), each worth a thread's while."""
         least = -(-BLOCK_WEIGHTS // weights_each)
         length = max(least, -(-items // (self.count * BLOCKS_A_THREAD)))
-        bounds = [(first, min(first + length, items)) for first in range(0, items, length)]
-        if self._pool is None or len(bounds) == 1:
-            return [task(first, last) for first, last in bounds]
-        return list(self._pool.map(lambda bound: task(*bound), bounds))
+        return [(first, min(first + length, items)) for first in range(0, items, length)]
+
+    def run(self, task: Callable[..., Result], calls: Sequence[tuple[int, ...]]) -> list[Result]:
+        """Return task(*call) for all calls, in order."""
+        if self._pool is None or len(calls) == 1:
+            return [task(*call) for call in calls]
+        return list(self._pool.map(lambda call: task(*call), calls))
+
+    def over(self, items: int, *, weights_each: int, task: Callable[[int, int], Result]) -> list[Result]:
+        """Return task(first, last) for consecutive ranges that cover [0, items), in order."""
+        return self.run(task, self.ranges(items, weights_each=weights_each))
 
 
 def usable_cores() -> int:
