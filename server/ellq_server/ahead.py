@@ -56,9 +56,13 @@ class _Hand(Generic[Value]):
                 value = self._held.pop()
                 self._changed.notify_all()
                 return value
-            if self._error is not None:
-                raise self._error
+            error, self._error = self._error, None  # or error and traceback would hold each other through this frame
+        try:
+            if error is not None:
+                raise error
             return None
+        finally:
+            del error
 
     def leave(self) -> None:
         """Tell that nobody waits any more."""

@@ -48,8 +48,13 @@ async def run_in_thread(
     try:
         while not isinstance(frame := await outlet.async_q.get(), _End):
             yield frame
-        if frame.error is not None:
-            raise frame.error
+        error = frame.error
+        del frame  # or error and traceback would hold each other through this frame, until the collector comes
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error
     finally:
         pump.cancel()
         inlet.shutdown(immediate=True)

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
-from typing import NoReturn
 
 import grpc
 import structlog
@@ -128,14 +127,14 @@ class CompressionServicer:
             log.info("cancelled", seconds=round(stopwatch.total_seconds, 6))  # by the client, its deadline, or our drain
             raise
         except EllqError as refusal:
-            await self._refuse(refusal, context)
+            self._refuse(refusal, context)
         except MemoryError as error:
             log.exception("out of memory")
             message = f"this replica has no memory left for the call: {shorten(str(error))}"
-            await self._refuse(Busy(message, retry_after_seconds=RETRY_AFTER_SECONDS), context)
+            self._refuse(Busy(message, retry_after_seconds=RETRY_AFTER_SECONDS), context)
         except Exception:
             log.exception("defect")
-            await self._refuse(Defect(f"a defect of the server; its log tells more about request {request_id}"), context)
+            self._refuse(Defect(f"a defect of the server; its log tells more about request {request_id}"), context)
 
     async def _write(self, frame: Response | Data, context: Context) -> None:
         """Send a frame; a client that takes nothing must not hold its place for ever."""
@@ -204,11 +203,15 @@ class CompressionServicer:
             self.metrics.kept_weights.labels(name).inc(kept)
             self.metrics.keep_ratio.labels(name).observe(kept / outcome.plan.weights)
 
-    async def _refuse(self, refusal: EllqError, context: Context) -> NoReturn:
+    def _refuse(self, refusal: EllqError, context: Context) -> None:
+        """End the call with a status."""
         self.metrics.refusals.labels(refusal.reason).inc()
         message = message_of(refusal)
         log.warning("refused", reason=refusal.reason, field=refusal.field, message=message)
-        await context.abort(code_of(refusal), message, metadata_of(refusal))
+        # not abort(): the exception that it raises holds all frames of the call in a cycle until the collector comes
+        context.set_code(code_of(refusal))
+        context.set_details(message)
+        context.set_trailing_metadata(metadata_of(refusal))
 
 
 def _kind_of(frame: AnyRequest) -> str | None:
