@@ -15,6 +15,7 @@ from ellq_server.listening import CannotListen
 from ellq_server.logs import configure_logs
 from ellq_server.server import KernelsUnavailable, Server
 from ellq_server.settings import Settings, UnknownSetting, refuse_unknown_names
+from ellq_server.warm_up import fill_cold_cache
 
 EXIT_OK = 0
 EXIT_USAGE = 2
@@ -31,7 +32,10 @@ def serve(arguments: Sequence[str]) -> int:
         return EXIT_USAGE
     configure_logs(level=settings.log_level, form=settings.log_format)
     try:
-        asyncio.run(_run(Server(settings)))
+        server = Server(settings)
+        if settings.kernels == "cpu":
+            fill_cold_cache()
+        asyncio.run(_run(server))
     except (KernelsUnavailable, UnusableCertificate) as error:
         print(f"ellq serve: {error}", file=sys.stderr)
         return EXIT_USAGE

@@ -1,6 +1,27 @@
 """`python -m ellq_server.warm_up`: compile the CPU kernels into their cache, for images and first starts."""
 
+import subprocess
+import sys
+
 from ellq_kernels import make_kernels, warm_up
+from ellq_server.logs import log
+
+
+def fill_cold_cache() -> None:
+    """Compile in a process of its own where nothing is compiled yet: what the compiler takes goes with it.
+
+    In this process it would stay for ever, twice what a server takes otherwise. Whatever goes wrong there is left to the
+    warm-up of this process, which compiles what it misses. The kernels must have been made: each tells where it is cached.
+    """
+    from ellq_kernels.cpu.caching import is_cold
+
+    if is_cold():
+        log.info("compiling", seconds_expected="tens, once for each version and kind of processor")
+        subprocess.run([sys.executable, "-m", "ellq_server.warm_up"], check=False)
+
 
 if __name__ == "__main__":
+    from ellq_kernels.cpu.caching import note_filled
+
     warm_up(make_kernels("cpu"))
+    note_filled()

@@ -48,3 +48,20 @@ def test_kernels_compile_where_nothing_can_be_written() -> None:
     settings = os.environ | {"NUMBA_CACHE_DIR": UNWRITABLE, "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"}
     found = subprocess.run([sys.executable, "-c", program], env=settings, check=True, capture_output=True, text=True)
     assert found.stdout == "2 NullCache\n"
+
+
+def told(program: str, folder: Path | str) -> str:
+    settings = os.environ | {"NUMBA_CACHE_DIR": str(folder), "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"}
+    imports = "import ellq_kernels.cpu.maker; from ellq_kernels.cpu import caching; "
+    command = [sys.executable, "-c", imports + program]
+    return subprocess.run(command, env=settings, check=True, capture_output=True, text=True).stdout
+
+
+def test_a_cache_is_cold_until_all_kernels_have_been_compiled_from_these_sources(tmp_path: Path) -> None:
+    assert told("print(caching.is_cold()); caching.note_filled()", tmp_path) == "True\n"
+    assert told("print(caching.is_cold())", tmp_path) == "False\n"
+    assert told("caching.SOURCES = b'other'; print(caching.is_cold())", tmp_path) == "True\n"
+
+
+def test_there_is_nothing_to_fill_where_nothing_can_be_written() -> None:
+    assert told("print(caching.is_cold()); caching.note_filled()", UNWRITABLE) == "False\n"

@@ -1,11 +1,14 @@
 """Compiled kernels on disk, so that only the first start on a machine compiles."""
 
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numba
+from llvmlite import binding
 from numba.core.caching import FunctionCache
 
 import ellq_math
@@ -45,4 +48,28 @@ def cached(dispatcher: Any) -> Callable[..., Any]:
     """
     with suppress(RuntimeError):
         dispatcher._cache = KernelCache(dispatcher.py_func)
+        _folders.add(Path(dispatcher._cache.cache_path))
     return dispatcher
+
+
+_folders: set[Path] = set()
+
+
+def is_cold() -> bool:
+    """Tell whether all kernels have yet to be compiled here: there is a cache, and nobody has filled it on such a machine."""
+    return bool(_folders) and not all(_mark_in(folder).exists() for folder in _folders)
+
+
+def note_filled() -> None:
+    """Remember that all kernels have been compiled here, if the disk takes it."""
+    for folder in _folders:
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            _mark_in(folder).touch()
+
+
+def _mark_in(folder: Path) -> Path:
+    """Return the file that says so, by sources, compiler and processor: what numba tells its files apart by."""
+    features = binding.get_host_cpu_features().flatten()
+    machine = f"{numba.__version__} {sys.implementation.cache_tag} {binding.get_host_cpu_name()} {features}"
+    return folder / f"ellq-filled-{sha256(SOURCES + machine.encode()).hexdigest()[:16]}"
