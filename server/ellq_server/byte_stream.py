@@ -3,9 +3,8 @@
 import time
 from collections.abc import Iterator
 
-import numpy as np
-
 from ellq.v1.frames import Data
+from ellq_server.buffers import Buffers
 from ellq_server.refusals import TrailingBytes, TruncatedStream
 
 
@@ -16,6 +15,7 @@ class ByteStream:
         """Take the `data` frames of one call; the iterator may block."""
         self._chunks = chunks
         self._rest = memoryview(b"")
+        self._buffers = Buffers()
         self.position_bytes = 0
         self.waited_seconds = 0.0
 
@@ -24,8 +24,8 @@ class ByteStream:
 
         Errors: TruncatedStream, saying in the middle of what the stream ended.
         """
-        # addresses, not memory: a claim of many gigabytes followed by nothing must not cost gigabytes
-        buffer = np.empty(length, np.uint8).data
+        # a claim of many gigabytes followed by nothing costs nothing: see Buffers
+        buffer = self._buffers.take(length)
         filled = 0
         while filled < length:
             if not self._rest and not self._next_chunk():

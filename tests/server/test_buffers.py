@@ -1,0 +1,53 @@
+"""Buffers come back when nobody refers to them any more, and never before."""
+
+import numpy as np
+
+from ellq_server.buffers import LEAST_BYTES, Buffers
+
+
+def address(view: memoryview) -> int:
+    return np.frombuffer(view, np.uint8).ctypes.data
+
+
+def test_a_buffer_is_used_again_once_nobody_refers_to_it() -> None:
+    buffers = Buffers()
+    first = buffers.take(2 * LEAST_BYTES)
+    place = address(first)
+    weights = np.frombuffer(first, np.float32)
+    del first
+    assert address(buffers.take(LEAST_BYTES)) != place  # the weights still refer to it
+    del weights
+    again = buffers.take(LEAST_BYTES)
+    assert address(again) == place
+    assert len(again) == LEAST_BYTES
+
+
+def test_two_buffers_in_use_never_overlap() -> None:
+    buffers = Buffers()
+    for _ in range(3):
+        views = [buffers.take(LEAST_BYTES) for _ in range(4)]
+        for number, view in enumerate(views):
+            view[:] = bytes([number]) * LEAST_BYTES
+        assert [bytes(view) == bytes([number]) * LEAST_BYTES for number, view in enumerate(views)] == [True] * 4
+
+
+def test_a_slice_keeps_its_buffer() -> None:
+    buffers = Buffers()
+    view = buffers.take(LEAST_BYTES)
+    view[:] = b"x" * LEAST_BYTES
+    piece = view[10:20]
+    del view
+    buffers.take(LEAST_BYTES)[:] = b"y" * LEAST_BYTES
+    assert bytes(piece) == b"x" * 10
+
+
+def test_a_larger_tensor_gets_room_of_its_own() -> None:
+    buffers = Buffers()
+    del (small := [buffers.take(LEAST_BYTES)])[0]
+    assert small == []
+    assert len(buffers.take(3 * LEAST_BYTES)) == 3 * LEAST_BYTES
+
+
+def test_small_buffers_and_empty_ones_come_from_the_allocator() -> None:
+    assert len(Buffers().take(0)) == 0
+    assert len(Buffers().take(LEAST_BYTES - 1)) == LEAST_BYTES - 1
