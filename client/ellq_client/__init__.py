@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from ellq_client.certificates import NetworkCertificate
     from ellq_client.client import Client, Run
     from ellq_client.empirical import EmpiricalCertificate, empirical_certificate
-    from ellq_client.report import write_report
+    from ellq_client.report import FolderCompression, write_report
     from ellq_client.requests import Override
     from ellq_client.results import Analysis, Compression
     from ellq_client.rules import ErrorBudget, Fraction, Lasso, LqBound, NOfM, PqIndex, Rule, SparsityIndex, Tail
@@ -72,6 +72,7 @@ __all__ = [
     "EmpiricalCertificate",
     "ErrorBudget",
     "ExtraMissing",
+    "FolderCompression",
     "Fraction",
     "InvalidNetwork",
     "InvalidRequest",
@@ -138,6 +139,7 @@ _LAZY = {
     "TensorReport": "values",
     "Verification": "verifying",
     "verify": "verifying",
+    "FolderCompression": "report",
     "write_report": "report",
 }
 

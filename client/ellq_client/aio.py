@@ -16,6 +16,7 @@ from ellq_client.actions import Action, Deliver, Dialogue, Event, Method, Open, 
 from ellq_client.channels import ServerAddress, open_async_channel, open_methods, server_address
 from ellq_client.embedded import start_server
 from ellq_client.errors import RemoteError
+from ellq_client.folders import calls as folder_calls
 from ellq_client.frames import RequestFrame
 from ellq_client.refusals import read_refusal
 from ellq_client.requests import AnalyzeOptions, CompressOptions, read_options
@@ -40,14 +41,14 @@ class AsyncClient:
 
     def analyze(self, source: WeightSource, **options: Unpack[AnalyzeOptions]) -> "AsyncRun[Analysis]":
         """Measure the weights; see Client.analyze."""
-        return AsyncRun(conversations.analyze(source, *read_options(**options), self._patience), self._connection)
+        return AsyncRun(folder_calls.analyze(source, *read_options(**options), self._patience), self._connection)
 
     def compress(
         self, source: WeightSource, output: str | os.PathLike[str] | None = None, **options: Unpack[CompressOptions]
     ) -> "AsyncRun[Compression]":
         """Compress the weights; see Client.compress."""
         place = None if output is None else Path(output)
-        return AsyncRun(conversations.compress(source, place, *read_options(**options), self._patience), self._connection)
+        return AsyncRun(folder_calls.compress(source, place, *read_options(**options), self._patience), self._connection)
 
     async def capabilities(self) -> Capabilities:
         """Return what the server can do and what it refuses. Errors: EllqError."""

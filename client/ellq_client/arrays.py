@@ -5,7 +5,7 @@ torch is never imported here: it is looked up among the modules that the caller 
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -52,17 +52,27 @@ def sorted_for_file(arrays: Mapping[Any, Any]) -> list[tuple[str, Any]]:
     for name, array in arrays.items():
         if not isinstance(name, str):
             raise SourceError(f"tensor names are text, got {name!r}")
-        ranked.append((_FILE_ORDER[dtype_name(array, name=name)], name))
+        ranked.append((file_order(dtype_name(array, name=name)), name))
     return [(name, arrays[name]) for _, name in sorted(ranked)]
+
+
+def file_order(dtype: str) -> int:
+    """Return the place of a dtype among those of a file."""
+    return _FILE_ORDER[dtype]
 
 
 def safetensors_header(arrays: Mapping[str, Any]) -> bytes:
     """Return the length and JSON header of a file with these arrays in this order, padded to eight bytes."""
+    return header_of((name, dtype_name(array, name=name), array.shape, array.nbytes) for name, array in arrays.items())
+
+
+def header_of(tensors: Iterable[tuple[str, str, Iterable[int], int]]) -> bytes:
+    """Return the same from name, dtype, shape and length in bytes of every tensor."""
     entries: dict[str, Any] = {}
     offset = 0
-    for name, array in arrays.items():
-        end = offset + array.nbytes
-        entries[name] = {"dtype": dtype_name(array, name=name), "shape": list(array.shape), "data_offsets": [offset, end]}
+    for name, dtype, shape, length_bytes in tensors:
+        end = offset + length_bytes
+        entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, end]}
         offset = end
     text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % _HEADER_ALIGNMENT)

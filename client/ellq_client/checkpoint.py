@@ -20,7 +20,9 @@ DTYPE_BITS = {
 LENGTH_BYTES = 8
 """Bytes that tell the length of the JSON text that follows them."""
 
-_METADATA = "__metadata__"
+METADATA = "__metadata__"
+"""The key of a header that is no tensor."""
+
 _PIECE_BYTES = 1 << 20
 
 
@@ -68,7 +70,7 @@ def parse_header(header: bytes, *, size_bytes: int, name: str) -> tuple[StoredTe
     """Return the tensors of a safetensors header in offset order, which must fill `size_bytes` exactly. Errors: SourceError."""
     try:
         entries: dict[str, Any] = json.loads(header[LENGTH_BYTES:])
-        entries.pop(_METADATA, None)
+        entries.pop(METADATA, None)
         tensors = [_read_entry(key, entry, len(header)) for key, entry in entries.items()]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise SourceError(f"{name} is no safetensors file: its header does not hold together ({error})") from error

@@ -15,6 +15,7 @@ from ellq_client.actions import Action, Deliver, Dialogue, Event, Method, Open, 
 from ellq_client.channels import ServerAddress, open_channel, open_methods, server_address
 from ellq_client.embedded import start_server
 from ellq_client.errors import RemoteError
+from ellq_client.folders import calls as folder_calls
 from ellq_client.refusals import read_refusal
 from ellq_client.requests import AnalyzeOptions, CompressOptions, read_options
 from ellq_client.results import Analysis, Compression
@@ -45,22 +46,23 @@ class Client:
         self._connection = _Connection(server_address(target, tls))
 
     def analyze(self, source: WeightSource, **options: Unpack[AnalyzeOptions]) -> "Run[Analysis]":
-        """Measure the weights of a .safetensors file, or of arrays by name. Options: see AnalyzeOptions.
+        """Measure the weights of a .safetensors file, a folder with shards, or arrays by name. Options: see AnalyzeOptions.
 
         The work begins with the first step of the run. Errors, then: EllqError.
         """
-        return Run(conversations.analyze(source, *read_options(**options), self._patience), self._connection)
+        return Run(folder_calls.analyze(source, *read_options(**options), self._patience), self._connection)
 
     def compress(
         self, source: WeightSource, output: str | os.PathLike[str] | None = None, **options: Unpack[CompressOptions]
     ) -> "Run[Compression]":
         """Compress the weights into a .safetensors file, or into arrays in memory when there is no output.
 
-        An existing output is replaced, in one instant, when the new one is whole. Options: see CompressOptions; `rule` is
-        required. The work begins with the first step of the run. Errors, then: EllqError.
+        An existing output is replaced, in one instant, when the new one is whole. A folder with shards is compressed into a new
+        folder: the result is a FolderCompression, and the same call goes on with what an earlier one left unfinished. Options:
+        see CompressOptions; `rule` is required. The work begins with the first step of the run. Errors, then: EllqError.
         """
         place = None if output is None else Path(output)
-        return Run(conversations.compress(source, place, *read_options(**options), self._patience), self._connection)
+        return Run(folder_calls.compress(source, place, *read_options(**options), self._patience), self._connection)
 
     def capabilities(self) -> Capabilities:
         """Return what the server can do and what it refuses. Errors: EllqError."""

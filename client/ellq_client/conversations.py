@@ -23,15 +23,17 @@ from ellq_client.answers import Answer
 from ellq_client.arrivals import expect
 from ellq_client.enclosures import Enclosures
 from ellq_client.errors import DeadlineExceeded, EllqError, InvalidRequest, ProtocolError
+from ellq_client.fitting import fitted
 from ellq_client.frames import RequestFrame
 from ellq_client.mirror import mirror
+from ellq_client.outputs import open_sink
 from ellq_client.reordering import LastLayerFirst
 from ellq_client.requests import Request
 from ellq_client.results import Analysis, Compression, analysis_of, compression_of
 from ellq_client.retrying import RETRIED, Deadline, Patience
 from ellq_client.rules import ErrorBudget
-from ellq_client.sinks import ArraySink, FileSink, Sink
-from ellq_client.sources import Source, WeightSource, open_source
+from ellq_client.sinks import ArraySink, Sink
+from ellq_client.sources import Source
 from ellq_client.values import Capabilities, TensorReport
 
 Value = TypeVar("Value")
@@ -40,11 +42,9 @@ SKETCH_PASSES = 16
 """More passes than a double has digits to resolve: a server that asks for another one is broken."""
 
 
-def analyze(
-    weights: WeightSource, request: Request, enclosures: Enclosures, patience: Patience
-) -> Generator[Action, Event, Analysis]:
+def analyze(source: Source, request: Request, enclosures: Enclosures, patience: Patience) -> Generator[Action, Event, Analysis]:
     """Analyse the weights."""
-    source = open_source(weights)
+    request = fitted(request, source, enclosures)
     options = pb.AnalyzeRequest(options=request.analyze_options(network=enclosures.network))
     call = _Call("Analyze", options, source, enclosures, neurons=request.neurons)
     answer = yield from _persist(call.attempt, Deadline(patience))
@@ -52,25 +52,32 @@ def analyze(
 
 
 def compress(
-    weights: WeightSource, output: Path | None, request: Request, enclosures: Enclosures, patience: Patience
+    source: Source, output: Path | None, request: Request, enclosures: Enclosures, patience: Patience
 ) -> Generator[Action, Event, Compression]:
     """Compress the weights into a file, or into memory without an output. Whatever ends it early leaves nothing behind."""
-    source = open_source(weights)
-    sink = ArraySink(source) if output is None else FileSink(output, source=source)
-    task = _Task(source, request, enclosures, Deadline(patience))
+    sink = open_sink(source, output)
+    request = fitted(request, source, enclosures)
     try:
-        try:
-            answer = yield from task.compress(sink, sketch=None)
-        except InvalidRequest as refusal:
-            if refusal.reason != "SKETCH_REQUIRED" or not request.can_sketch:
-                raise
-            sketch = yield from task.sketch()
-            answer = yield from task.compress(sink, sketch=sketch)
+        answer = yield from compress_into(sink, source, request, enclosures, patience)
         sink.commit()
         arrays = sink.arrays() if isinstance(sink, ArraySink) else None
         return compression_of(answer, request, source, output=output, weights=arrays)
     finally:
         sink.discard()
+
+
+def compress_into(
+    sink: Sink, source: Source, request: Request, enclosures: Enclosures, patience: Patience
+) -> Generator[Action, Event, Answer]:
+    """Fill the sink with the compressed weights, in as many calls as that takes. The caller commits or discards."""
+    task = _Task(source, request, enclosures, Deadline(patience))
+    try:
+        return (yield from task.compress(sink, sketch=None))
+    except InvalidRequest as refusal:
+        if refusal.reason != "SKETCH_REQUIRED" or not request.can_sketch:
+            raise
+    sketch = yield from task.sketch()
+    return (yield from task.compress(sink, sketch=sketch))
 
 
 def capabilities(patience: Patience) -> Generator[Action, Event, Capabilities]:

@@ -20,6 +20,9 @@ from ellq_client.values import IndexOrders, Summary, TensorReport
 SCHEMA = "ellq.report/2"
 """Name and version of the format. A new field is a new version, because readers refuse what they do not know."""
 
+FOLDER_SCHEMA = "ellq.folder-report/1"
+"""The same of the report of a folder, which holds such reports."""
+
 
 @dataclass(frozen=True)
 class Tool:
@@ -63,12 +66,59 @@ class Report:
     summary: Summary
 
 
+@dataclass(frozen=True)
+class Part:
+    """What one call did to some shards of a folder."""
+
+    shards: tuple[str, ...]
+    """Their names; together they are the stream that the report tells of."""
+    report: Report
+    """Without the id of the call and its timings: a part that is made again has the same report."""
+
+
+@dataclass(frozen=True)
+class FolderReport:
+    """A report of a folder as a value."""
+
+    schema: str
+    method: str
+    """"compress"."""
+    tool: Tool
+    source: str
+    """Name of the folder."""
+    fingerprint: str
+    """SHA-256 of what was asked and of which files: their names, sizes, times and headers, but no weights."""
+    parts: tuple[Part, ...]
+    """In the order of the shards."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class FolderCompression(Compression):
+    """A folder that was compressed: every tensor of every shard, and the totals. `output` is the new folder.
+
+    `request_id` is empty, because there are as many calls as parts. `summary` has no timings and, of several parts, no indices
+    of all tensors as one row: `analyze` of the folder has them.
+    """
+
+    folder: FolderReport
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What each call did."""
+        return self.folder.parts
+
+
 def tool_version() -> str:
     """Return the version of this package."""
     try:
         return version("ellq")
     except PackageNotFoundError:
         return "unknown"
+
+
+def this_tool() -> Tool:
+    """Return the program that writes reports here."""
+    return Tool("ellq", tool_version())
 
 
 def report_of(result: Analysis) -> Report:
@@ -79,7 +129,7 @@ def report_of(result: Analysis) -> Report:
     return Report(
         schema=SCHEMA,
         method="compress" if isinstance(result, Compression) else "analyze",
-        tool=Tool("ellq", tool_version()),
+        tool=this_tool(),
         server=ServerCall(result.version, result.request_id),
         request=result.request,
         indices=result.indices,
@@ -92,7 +142,13 @@ def report_of(result: Analysis) -> Report:
 
 def report_text(result: Analysis) -> str:
     """Return the report of a finished call as JSON. Numbers are written so that they read back the same."""
-    return json.dumps(to_plain(report_of(result)), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    told = result.folder if isinstance(result, FolderCompression) else report_of(result)
+    return plain_text(told)
+
+
+def plain_text(report: Report | FolderReport) -> str:
+    """Return a report as JSON."""
+    return json.dumps(to_plain(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_report(result: Analysis, path: str | os.PathLike[str]) -> None:
@@ -109,6 +165,15 @@ def write_report(result: Analysis, path: str | os.PathLike[str]) -> None:
 
 def read_report(path: Path) -> Report:
     """Return the report in a file. Errors: ReportError."""
+    return from_plain(Report, _read(path, SCHEMA), path="report")
+
+
+def read_folder_report(path: Path) -> FolderReport:
+    """Return the report of a folder in a file. Errors: ReportError."""
+    return from_plain(FolderReport, _read(path, FOLDER_SCHEMA), path="report")
+
+
+def _read(path: Path, expected: str) -> Any:
     try:
         plain: Any = json.loads(path.read_bytes())
     except OSError as error:
@@ -116,6 +181,6 @@ def read_report(path: Path) -> Report:
     except (ValueError, RecursionError) as error:
         raise ReportError(f"{path} is not JSON: {error}") from error
     schema = plain.get("schema") if isinstance(plain, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    if schema != SCHEMA:
-        raise ReportError(f"{path} is no report of schema {SCHEMA!r}, but {schema!r}")
-    return from_plain(Report, plain, path="report")
+    if schema != expected:
+        raise ReportError(f"{path} is no report of schema {expected!r}, but {schema!r}")
+    return plain  # pyright: ignore[reportUnknownVariableType]

@@ -9,6 +9,8 @@ from typing import Any
 
 from ellq_client.answers import Answer
 from ellq_client.certificates import NetworkCertificate, upper
+from ellq_client.fitting import layouts_of
+from ellq_client.formats import FormatSource
 from ellq_client.mirror import mirror
 from ellq_client.requests import Request
 from ellq_client.rules import Rule, rule_from_proto
@@ -46,6 +48,10 @@ class Analysis:
     tensors: tuple[TensorReport, ...] = field(repr=False)
     """Every tensor of the source, in offset order."""
     summary: Summary = field(repr=False)
+    notes: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    """Why tensors are left alone or laid out otherwise than (out, in), by name, as far as it is not in the request."""
+    not_sent: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    """What else is in the file, by name, and why nothing of it was sent."""
 
     @property
     def network(self) -> NetworkCertificate | None:
@@ -109,12 +115,17 @@ def compression_of(
     return Compression(**_told(answer, request, source), output=output, weights=weights)
 
 
+def header_digest(header: bytes) -> str:
+    """Return the SHA-256 of a header, its length bytes included, in hexadecimal."""
+    return sha256(header).hexdigest()
+
+
 def _told(answer: Answer, request: Request, source: Source) -> dict[str, Any]:
     manifest = answer.manifest
     header = source.head(manifest.header_bytes)
     return {
         "request": request,
-        "source": SourceFile(source.name, source.size_bytes, sha256(header).hexdigest()),
+        "source": SourceFile(source.name, source.size_bytes, header_digest(header)),
         "request_id": manifest.request_id,
         "version": manifest.version,
         "header_bytes": manifest.header_bytes,
@@ -123,4 +134,6 @@ def _told(answer: Answer, request: Request, source: Source) -> dict[str, Any]:
         "rule": rule_from_proto(manifest.rule) if manifest.HasField("rule") else None,
         "tensors": tuple(answer.reports),
         "summary": mirror(Summary, answer.summary),
+        "notes": {name: layout.why for name, layout in layouts_of(source).items()},
+        "not_sent": source.contents.not_sent if isinstance(source, FormatSource) else {},
     }

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import secrets
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -67,7 +67,7 @@ class FileSink:
 def check_place(path: Path) -> None:
     """Check, before any work, that a file can be put at this place. Errors: OutputError."""
     if path.is_dir():
-        raise OutputError(f"{path} is a directory; name a file in it (directories are not supported yet)")
+        raise OutputError(f"{path} is a directory; name a file in it")
     if path.exists() and not path.is_file():
         raise OutputError(f"{path} is no ordinary file")  # a rename would replace the device itself
     trouble = errno.EACCES if path.parent.is_dir() else errno.ENOENT
@@ -96,6 +96,13 @@ class PartialFile:
         assert self._file is not None, "restart() comes first"
         with self._reported():
             self._file.write(data)
+
+    def fill(self, write: Callable[[BinaryIO], None]) -> None:
+        """Create the file and let something else write all of it."""
+        self.restart()
+        assert self._file is not None
+        with self._reported():
+            write(self._file)
 
     def commit(self) -> None:
         """Flush to the disk, rename, and flush the name too."""

@@ -4,7 +4,6 @@ A source can be read any number of times, because a failed call is repeated from
 """
 
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -14,12 +13,12 @@ from ellq.v1.frames import Data
 from ellq_client.arrays import safetensors_header, sorted_for_file, weight_bytes
 from ellq_client.checkpoint import LENGTH_BYTES, StoredTensor, fitting_header_length, parse_header
 from ellq_client.errors import SourceError
-
-FRAME_BYTES = 2 << 20
-"""Length of a data frame: below gRPC's limit of 4 MiB a message, far above what a message costs."""
+from ellq_client.formats import family_of, open_format
+from ellq_client.framing import FRAME_BYTES, framed
+from ellq_client.steady_file import SteadyFile
 
 WeightSource: TypeAlias = str | os.PathLike[str] | Mapping[str, Any]
-"""The path of a .safetensors file, or arrays (numpy or torch) by name."""
+"""The path of a .safetensors file or of another format (see formats), or arrays (numpy or torch) by name."""
 
 
 class Source(Protocol):
@@ -50,33 +49,29 @@ class Source(Protocol):
 
 def open_source(weights: WeightSource) -> Source:
     """Return the source for what a caller may hand in. Errors: SourceError."""
-    return ArraySource(weights) if isinstance(weights, Mapping) else FileSource(Path(weights))
+    if isinstance(weights, Mapping):
+        return ArraySource(weights)
+    path = Path(weights)
+    return FileSource(path) if family_of(path) is None or path.is_dir() else open_format(path)
 
 
 class FileSource:
     """A file that is whole by its header, read as it is: the server alone judges its content."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, name: str | None = None) -> None:
+        """Check the file; `name` is what to call it where its path is a cache's. Errors: SourceError."""
         self.path = path
         if path.is_dir():
-            raise SourceError(f"{path} is a directory; name one .safetensors file in it (directories are not supported yet)")
-        try:
-            self._stat = path.stat()
-        except OSError as error:
-            raise SourceError(f"cannot read {path}: {error.strerror}") from error
-        if not stat.S_ISREG(self._stat.st_mode):
-            raise SourceError(f"{path} is no ordinary file; weights are read more than once")
-        self.name = path.name
-        self.size_bytes = self._stat.st_size
+            raise SourceError(f"{path} is a directory; name one .safetensors file in it")
+        self._file = SteadyFile(path)
+        self.name = name or path.name
+        self.size_bytes = self._file.size_bytes
+        self.modified_ns = self._file.modified_ns
         self._check_whole()
 
     def head(self, length: int) -> bytes:
         """Return the first bytes of the file."""
-        try:
-            with self.path.open("rb") as file:
-                return file.read(length)
-        except OSError as error:
-            raise SourceError(f"cannot read {self.path}: {error.strerror}") from error
+        return self._file.head(length)
 
     def frames(self) -> Iterator[Data]:
         """Yield the file in pieces, exactly as long as it was when the source was opened."""
@@ -86,28 +81,18 @@ class FileSource:
         """Yield the tensor's bytes of the file."""
         return self._range(tensor.begin, tensor.end)
 
+    def payload(self, header_bytes: int) -> Iterator[Data]:
+        """Yield all that comes behind the header. Errors: SourceError."""
+        return self._range(header_bytes, self.size_bytes)
+
     def _range(self, begin: int, end: int) -> Iterator[Data]:
-        try:
-            with self.path.open("rb") as file:
-                self._check_unchanged(os.fstat(file.fileno()))
-                file.seek(begin)
-                remaining = end - begin
-                while remaining and (data := file.read(min(FRAME_BYTES, remaining))):
-                    remaining -= len(data)
-                    yield data
-                self._check_unchanged(os.fstat(file.fileno()))
-        except OSError as error:
-            raise SourceError(f"cannot read {self.path}: {error.strerror}") from error
+        return self._file.pieces(begin, end)
 
     def _check_whole(self) -> None:
         """Tell a torn file from a broken server before anything is sent."""
         name = str(self.path)
         length = fitting_header_length(self.head(LENGTH_BYTES), size_bytes=self.size_bytes, name=name)
         parse_header(self.head(length), size_bytes=self.size_bytes, name=name)
-
-    def _check_unchanged(self, now: os.stat_result) -> None:
-        if (now.st_size, now.st_mtime_ns, now.st_ino) != (self._stat.st_size, self._stat.st_mtime_ns, self._stat.st_ino):
-            raise SourceError(f"{self.path} changed while it was read")
 
 
 class ArraySource:
@@ -125,22 +110,8 @@ class ArraySource:
         return self._header[:length]
 
     def frames(self) -> Iterator[Data]:
-        """Yield the header, then every array; small ones share frames, so that a million of them are not as many messages."""
-        pending = bytearray()
-        for view in chain([memoryview(self._header)], map(weight_bytes, self.arrays.values())):
-            start = 0
-            if pending:
-                start = FRAME_BYTES - len(pending)
-                pending += view[:start]
-                if len(pending) == FRAME_BYTES:
-                    yield bytes(pending)
-                    pending.clear()
-            while len(view) - start >= FRAME_BYTES:
-                yield view[start : start + FRAME_BYTES]
-                start += FRAME_BYTES
-            pending += view[start:]
-        if pending:
-            yield bytes(pending)
+        """Yield the header, then every array; small ones share frames."""
+        return framed(chain([memoryview(self._header)], map(weight_bytes, self.arrays.values())))
 
     def pieces(self, tensor: StoredTensor) -> Iterator[Data]:
         """Yield the bytes of the array of that name."""

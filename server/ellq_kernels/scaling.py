@@ -45,7 +45,8 @@ def scale_exponents(max_magnitude: Array, dtype: str) -> Counts:
     """Return the exponents that RowStatistics and Tails scale by: frexp of the largest magnitude for F64, else 0."""
     if dtype != "F64":
         return np.zeros(max_magnitude.shape, np.int64)
-    return np.frexp(np.minimum(max_magnitude, np.finfo(np.float64).max))[1].astype(np.int64)  # a difference may overflow
+    finite = np.fmin(max_magnitude, np.finfo(np.float64).max)  # a difference may overflow, a weight may be NaN
+    return np.frexp(finite)[1].astype(np.int64)
 
 
 def unit_scale(fixed: Sequence[FixedPoint], dtype: str, *, upper: bool) -> UnitScale:

@@ -24,6 +24,7 @@ def warm_up(kernels: Kernels) -> None:
         totals = kernels.unit_totals(weights, fixed)
         kernels.keep_within(weights, totals // 2, fixed)
         kernels.keep_largest(weights, np.ones((NEURONS, 1), np.int64), width=FAN_IN)
+        kernels.kth_largest([weights], 1)
         kernels.histogram(weights, level=0, prefix=0, units=None)
         kernels.histogram(weights, level=1, prefix=0, units=None)
         kernels.histogram(weights, level=0, prefix=0, units=PoolUnits(p=1, bits=32))

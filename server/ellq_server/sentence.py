@@ -52,10 +52,9 @@ def measure(bench: Workbench, plan: Plan, stored: memoryview) -> Measured | Outc
     with bench.stopwatch("measure"):
         rows = to_rows(plan, stored)
         weights = kernels.load(rows, dtype=entry.dtype, neurons=plan.neurons, fan_in=plan.fan_in)
-        flat = kernels.first_nonfinite(weights)
-        if flat is not None:
-            return _nonfinite(bench, plan, stored, flat)
         neurons = kernels.measure(weights, bench.orders)
+        if not np.isfinite(neurons.max_magnitude).all():  # what else was measured means nothing then
+            return _nonfinite(bench, plan, stored, kernels.first_nonfinite(weights))
         distribution = _describe(kernels, plan, weights) if bench.request.distribution else None
         weighed = _weigh(bench, plan, weights)
     original = bytes(kernels.payload(weights)) if bench.needs_original(plan) else None
@@ -162,7 +161,8 @@ def finish(bench: Workbench, changed: Changed, scoped: ScopedRule) -> Outcome:
         return Outcome(plan, None, changed.measured, proof, payload)
 
 
-def _nonfinite(bench: Workbench, plan: Plan, stored: memoryview, flat: int) -> Outcome:
+def _nonfinite(bench: Workbench, plan: Plan, stored: memoryview, flat: int | None) -> Outcome:
+    assert flat is not None  # statistics tell of one
     if bench.request.pass_nonfinite:
         return pass_through(plan, Reason.NONFINITE, stored, bench.request)
     index = list(stored_index(plan, flat))

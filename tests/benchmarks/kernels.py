@@ -95,17 +95,14 @@ def prune(weights: list[np.ndarray], scope: str) -> None:
     loaded, layers = [], []
     for matrix in weights:
         handle = load(matrix)
-        assert KERNELS.first_nonfinite(handle) is None
         neurons = KERNELS.measure(handle, ORDERS)
+        assert np.isfinite(neurons.max_magnitude).all()
         layer = fold(neurons)
         if scope == "neuron":
             allocation = allocate(RULE, neurons, ignore_zeros=False)
             KERNELS.apply(handle, KERNELS.keep_largest(handle, allocation.kept, width=allocation.width))
         elif scope == "layer":
-            as_one_row = load(matrix.reshape(1, -1))
-            one = KERNELS.keep_largest(as_one_row, allocate(RULE, layer, ignore_zeros=False).kept, width=matrix.size)
-            ties = int(one.ties_kept[0, 0])
-            KERNELS.apply(handle, KERNELS.cut_at(handle, threshold=float(one.threshold[0, 0]), ties_kept=ties)[0])
+            cut_pool([handle], layer)
         loaded.append(handle)
         layers.append(layer)
     if scope == "global":

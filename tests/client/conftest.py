@@ -122,6 +122,7 @@ def good_answer(options: Message, upload: bytes, *, compress: bool) -> Iterator[
     """Yield the frames of an answer in which every weight is kept."""
     header_bytes = 8 + int.from_bytes(upload[:8], "little")
     header = json.loads(upload[8:header_bytes])
+    header.pop("__metadata__", None)
     entries = sorted(header.items(), key=lambda item: item[1]["data_offsets"])
     payload = upload[header_bytes:]
     plans = [_plan(number, name, entry, options) for number, (name, entry) in enumerate(entries)]

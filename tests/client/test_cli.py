@@ -16,7 +16,7 @@ from ellq.v1 import compression_pb2 as pb
 from ellq_client import errors
 from ellq_client.cli import exits, main
 from ellq_client.cli.choices import RULE_OPTIONS
-from ellq_client.cli.progress import follow
+from ellq_client.cli.progress import follow, work_on
 from ellq_client.cli.wording import in_options, shortened
 from ellq_client.networks import Calibration, Input, Linear, Network, Relu, TensorMoments, chain
 from ellq_client.rules import RULES
@@ -42,10 +42,11 @@ def ellq(monkeypatch, capsys, fake):
 def test_analyze_shows_every_measured_tensor_and_why_others_are_not(ellq, checkpoint):
     code, out, err = ellq("analyze", checkpoint)
     assert code == 0
-    header, row, _, untouched, *_ = out.splitlines()
+    header, row, _, untouched, why, *_ = out.splitlines()
     assert header.split() == ["tensor", "shape", "dtype", "SI_0.5", "PQI_0.5,1"]
     assert row.split() == ["layer.weight", "5x4", "F32", "1.250", "0.2500"]
-    assert "2 of 3 tensors (2: fewer than two dimensions)" in untouched
+    assert untouched == "untouched  2 of 3 tensors"
+    assert why.split() == ["2:", "fewer", "than", "two", "dimensions:", "steps,", "layer.bias"]
     assert "warning: x* matches no tensor" in out
     assert "promises" not in out, "no rule, no talk of one"
     assert err == "", "so small a file needs no progress"
@@ -304,7 +305,7 @@ def test_a_start_that_takes_long_is_explained(checkpoint, monkeypatch, capsys):
         yield from ()
 
     for embedded, quiet, told in [(True, False, True), (True, True, False), (False, False, False)]:
-        follow(slow(), checkpoint, embedded=embedded, quiet=quiet)
+        follow(slow(), work_on(checkpoint), embedded=embedded, quiet=quiet)
         assert ("compiles the kernels" in capsys.readouterr().err) is told
 
 

@@ -122,7 +122,7 @@ def test_what_is_no_array_is_named(weights, message):
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path):
-    with pytest.raises(SourceError, match="directories are not supported yet"):
+    with pytest.raises(SourceError, match="is a directory; name one"):
         open_source(tmp_path)
     with pytest.raises(SourceError, match="No such file"):
         open_source(tmp_path / "none.safetensors")
@@ -183,7 +183,9 @@ def test_the_source_is_never_overwritten(fake, checkpoint, tmp_path, make):
     assert fake.requests == []
 
 
-@pytest.mark.parametrize(("place", "message"), [(".", "directories are not"), ("no/such/place", "No such file or directory")])
+@pytest.mark.parametrize(
+    ("place", "message"), [(".", "is a directory; name a file in it"), ("no/such/place", "No such file or directory")]
+)
 def test_places_that_cannot_be_written_are_named(fake, checkpoint, tmp_path, place, message):
     with Client(fake.address) as client, pytest.raises(OutputError, match=message):
         client.compress(checkpoint, tmp_path / place, rule=RULE).result()

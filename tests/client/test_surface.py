@@ -24,6 +24,7 @@ SURFACE = [
     "EmpiricalCertificate",
     "ErrorBudget",
     "ExtraMissing",
+    "FolderCompression",
     "Fraction",
     "InvalidNetwork",
     "InvalidRequest",

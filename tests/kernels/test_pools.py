@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ellq_kernels import Kernels
+from ellq_kernels.ranks import kth_by_digits
 from ellq_math.pools import DIGITS, count_digits
 from ellq_math.values import Cut
 
@@ -72,3 +73,41 @@ def test_a_threshold_that_the_dtype_cannot_hold_has_no_ties(kernels: Kernels, dt
     cut, ties_here = kernels.cut_at(matrix.load(kernels), threshold=threshold, ties_kept=10)
     assert ties_here == 0
     assert_identical(cut.kept, (matrix.magnitudes > threshold).sum(axis=1, keepdims=True))
+
+
+@EXAMPLES
+@given(
+    pool=st.lists(matrices(), min_size=1, max_size=3),
+    share=st.sampled_from([0.0, 1.0]) | st.floats(0, 1),
+)
+def test_the_kth_largest_of_a_pool_is_that_of_a_sorted_list(kernels: Kernels, pool: list[Matrix], share: float) -> None:
+    """Dtypes may differ, which makes ties of numbers whose bits differ."""
+    descending = np.sort(np.concatenate([matrix.magnitudes.ravel() for matrix in pool]))[::-1]
+    kept = int(share * len(descending))
+    magnitude = float(descending[kept - 1]) if kept > 0 else np.inf
+    found = kernels.kth_largest([matrix.load(kernels) for matrix in pool], kept)
+    assert found == (magnitude, kept - int((descending > magnitude).sum()))
+
+
+@pytest.mark.parametrize("dtypes", [*((dtype,) for dtype in DTYPES), ("F32", "F64", "BF16")])
+@pytest.mark.parametrize("zeros", [0.0, 0.6])
+def test_the_kth_largest_of_many(kernels: Kernels, dtypes: tuple[str, ...], zeros: float) -> None:
+    """Enough to be shared out and sampled; also what a search over histograms finds."""
+    pool = [bell_curve(dtype, 150 * (1 + place), 999, seed=place) for place, dtype in enumerate(dtypes)]
+    for matrix in pool:
+        matrix.bits[np.random.default_rng(1).random(matrix.bits.shape) < zeros] = 0
+    weights, count = [matrix.load(kernels) for matrix in pool], sum(matrix.count for matrix in pool)
+    descending = np.sort(np.concatenate([matrix.magnitudes.ravel() for matrix in pool]))[::-1]
+    for kept in (1, count // 3, count // 2, count - 1, count):
+        found = kernels.kth_largest(weights, kept)
+        assert found == kth_by_digits(kernels, weights, kept)
+        assert found == (descending[kept - 1], kept - int((descending > descending[kept - 1]).sum()))
+
+
+@pytest.mark.parametrize("kept", [-1, 7])
+def test_what_a_pool_does_not_have_cannot_be_kept(kernels: Kernels, kept: int) -> None:
+    weights = bell_curve("F32", 2, 3).load(kernels)
+    with pytest.raises(ValueError, match=f"{kept} weights cannot be kept of a pool of 6"):
+        kernels.kth_largest([weights], kept)
+    with pytest.raises(ValueError, match="0 weights cannot be kept of a pool of 0"):
+        kernels.kth_largest([], 0)

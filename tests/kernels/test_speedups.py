@@ -5,10 +5,12 @@ import pytest
 
 from ellq_kernels import make_kernels
 from ellq_kernels.cpu.long_rows import LONG
+from ellq_kernels.cpu.sifting import sift
+from ellq_kernels.cpu.threads import Threads
 from ellq_math import measuring
 from ellq_math.values import FixedPoint
 
-from .matrices import DTYPES, Matrix, assert_identical, assert_same, bell_curve, fixed_point, infinity_key, sign_bit
+from .matrices import DTYPES, Matrix, assert_identical, assert_same, bell_curve, fixed_point, infinity_key
 
 FAN_IN = LONG + 3
 KINDS = ("bell curve", "mostly zeros", "mostly one value", "two values")
@@ -54,12 +56,26 @@ def test_threads_that_share_a_row_keep_the_first_ties(dtype: str, width: int) ->
     assert_identical(matrix.unloaded(kernels, weights), np.where(goes, np.zeros_like(matrix.bits), matrix.bits))
 
 
-@pytest.mark.parametrize("beyond", [0, 1])
-@pytest.mark.parametrize("place", [0, 17, 1500])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_largest_magnitude_tells_of_a_number_that_is_none(dtype: str, place: int, beyond: int) -> None:
-    """`beyond` infinity lie the NaNs."""
-    matrix, kernels = bell_curve(dtype, 3, 1501), make_kernels("cpu")
-    matrix.bits[1, place] = sign_bit(dtype) | (infinity_key(dtype) + beyond)
-    found = kernels.measure(matrix.load(kernels), (0.3, 0.5, 1.0, 2.0)).max_magnitude
-    assert np.isfinite(found).tolist() == [True, False, True]
+@pytest.mark.parametrize("fan_in", [31, 32, 33, 384, 5000])
+@pytest.mark.parametrize("kind", ["bell curve", "few values", "wide"])
+def test_candidates_that_are_moved_together(dtype: str, fan_in: int, kind: str) -> None:
+    """Every way in which counting narrows a row; "wide" are all exponents that the dtype has."""
+    matrix, kernels = bell_curve(dtype, 40, fan_in), make_kernels("cpu")
+    random = np.random.default_rng(2)
+    if kind == "few values":
+        matrix.bits[:] = random.choice(matrix.bits[0, :5], matrix.bits.shape)
+    elif kind == "wide":
+        matrix.bits[:] = random.integers(0, infinity_key(dtype), matrix.bits.shape)
+    kept = random.integers(0, fan_in + 1, (40, 1))
+    cut = kernels.keep_largest(matrix.load(kernels), kept, width=fan_in)
+    assert_same(cut, measuring.keep_largest(matrix.magnitudes, kept, width=fan_in))
+
+
+def test_a_sample_that_misleads_costs_time_alone() -> None:
+    """Weights of another size wherever the sample looks."""
+    matrix, kernels = bell_curve("F32", 1, 100_000), make_kernels("cpu")
+    matrix.bits[0, ::17] = np.float32(3.0).view(np.uint32)
+    weights = matrix.load(kernels)
+    assert sift(Threads(1), [weights], 50_000) is None
+    assert kernels.kth_largest([weights], 50_000) == (np.sort(matrix.magnitudes[0])[50_000], 1)

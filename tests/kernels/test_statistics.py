@@ -102,6 +102,17 @@ def test_the_first_nonfinite_weight_is_found(kernels: Kernels, dtype: str, place
     assert kernels.first_nonfinite(matrix.load(kernels)) == place
 
 
+@pytest.mark.parametrize("beyond", [0, 1])
+@pytest.mark.parametrize("place", [0, 17, 1500])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_largest_magnitude_tells_of_a_number_that_is_none(kernels: Kernels, dtype: str, place: int, beyond: int) -> None:
+    """`beyond` infinity lie the NaNs."""
+    matrix = bell_curve(dtype, 3, 1501)
+    matrix.bits[1, place] = sign_bit(dtype) | (infinity_key(dtype) + beyond)
+    found = kernels.measure(matrix.load(kernels), (0.3, 0.5, 1.0, 2.0)).max_magnitude
+    assert np.isfinite(found).tolist() == [True, False, True]
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_largest_finite_weight_is_finite(kernels: Kernels, dtype: str) -> None:
     bits = np.array([[infinity_key(dtype) - 1]], bell_curve(dtype, 1, 1).bits.dtype)

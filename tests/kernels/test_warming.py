@@ -41,6 +41,7 @@ def count_compiled() -> None:
         kernels.histogram(weights, level=1, prefix=5, units=None)
         columns = np.broadcast_to(np.float64(2.0), (2, 50))
         keys = kernels.weigh(weights, np.frombuffer(np.ones(4).tobytes()), columns)
+        kernels.kth_largest([weights, keys], 30)
         for held in (weights, keys):
             cut, _ = kernels.cut_at(held, threshold=0.01, ties_kept=0)
             kernels.tails(held, cut)

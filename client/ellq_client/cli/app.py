@@ -22,6 +22,8 @@ from ellq_client.cli.options import (
 )
 from ellq_client.cli.tls_options import tls_options
 
+CHECKPOINT = "A checkpoint: .safetensors, .pth, .onnx, .gguf or .npz, or a folder of shards."
+
 app = typer.Typer(
     name="ellq",
     cls=Commands,
@@ -56,7 +58,7 @@ def ellq(
 @app.command(epilog=EXPLAINED)
 @shared_options(request_options, tls_options)
 def analyze(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A .safetensors file.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help=CHECKPOINT)],
     distribution: Annotated[
         bool, typer.Option("--distribution", help="Tell how the weights are distributed, in the report; costs a sort.")
     ] = False,
@@ -80,9 +82,13 @@ def analyze(
 @app.command(epilog=EXPLAINED)
 @shared_options(request_options, tls_options)
 def compress(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A .safetensors file.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="The .safetensors file to write.")],
-    force: Annotated[bool, typer.Option("--force", help="Replace OUT and the file of --json when they exist.")] = False,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help=CHECKPOINT)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="OUT", help="The .safetensors file to write; of a folder a new folder.")
+    ],
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace OUT (never a folder) and the file of --json when they exist.")
+    ] = False,
     json: Json = None,
     server: Server = None,
     timeout: Timeout = 600.0,
@@ -91,7 +97,8 @@ def compress(
 ) -> None:
     """Compress the weights and certify the cost.
 
-    Needs --rule.     The output has the size of the input: cut weights are zeros in it.
+    Needs --rule.     The output has the size of the input: cut weights are zeros in it. A folder is compressed shard by
+    shard; after an interruption the same command goes on.
     """
     from ellq_client.cli import calls
 
@@ -101,8 +108,8 @@ def compress(
 
 @app.command(epilog=EXPLAINED)
 def verify(
-    original: Annotated[Path, typer.Argument(metavar="ORIGINAL", help="The .safetensors file that was compressed.")],
-    compressed: Annotated[Path, typer.Argument(metavar="COMPRESSED", help="The .safetensors file that came back.")],
+    original: Annotated[Path, typer.Argument(metavar="ORIGINAL", help="The .safetensors file or folder that was compressed.")],
+    compressed: Annotated[Path, typer.Argument(metavar="COMPRESSED", help="The .safetensors file or folder that came back.")],
     report: Annotated[
         Path | None, typer.Option("--report", metavar="REPORT", help="The report of --json: check every claim in it, too.")
     ] = None,

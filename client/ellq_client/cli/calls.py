@@ -12,11 +12,12 @@ from ellq_client.channels import server_address
 from ellq_client.cli import choices
 from ellq_client.cli.networks import moments_of, network_of
 from ellq_client.cli.places import check_new, check_report
-from ellq_client.cli.progress import follow
+from ellq_client.cli.progress import Work, follow, work_on
 from ellq_client.cli.tables import Screen
 from ellq_client.cli.tls_options import tls_of
 from ellq_client.cli.wording import harmless, in_options
 from ellq_client.client import Client, Run
+from ellq_client.folders.files import PROGRESS
 from ellq_client.report import report_text, write_report
 from ellq_client.requests import Request
 from ellq_client.results import Analysis, Compression
@@ -62,22 +63,30 @@ class Manner:
 
 
 def analyze(path: Path, words: Mapping[str, Any], manner: Manner) -> None:
-    """Analyse a file and show what was found."""
+    """Analyse a file or a folder and show what was found."""
     options = _options(words)
     _check_places(path, None, manner)
+    work = work_on(path)
     with manner.client() as client, client.analyze(path, **options, distribution=words["distribution"]) as run:
-        _show(run, path, manner)
+        _show(run, work, manner)
 
 
 def compress(path: Path, output: Path, words: Mapping[str, Any], manner: Manner) -> None:
-    """Compress a file and show what that costs."""
+    """Compress a file or a folder and show what that costs."""
     options = _options(words)
     if options["rule"] is None:
         raise typer.BadParameter(f"needed; one of {', '.join(choices.RULE_OPTIONS)}", param_hint="--rule")
-    check_new(output, force=manner.force)
+    if not path.is_dir():  # a folder's output is checked by the run: it may be one that is half finished
+        check_new(output, force=manner.force)
     _check_places(path, output, manner)
-    with manner.client() as client, client.compress(path, output, **options) as run:
-        _show(run, path, manner)
+    work = work_on(path, output)
+    try:
+        with manner.client() as client, client.compress(path, output, **options) as run:
+            _show(run, work, manner)
+    except KeyboardInterrupt as stop:
+        if (output / PROGRESS).is_dir():
+            stop.add_note(f"what is finished is kept in {output}; the same command goes on from there")
+        raise
 
 
 def verify(original: Path, compressed: Path, report: Path | None, words: Mapping[str, Any], *, quiet: bool) -> None:
@@ -144,9 +153,9 @@ def _check_places(source: Path, output: Path | None, manner: Manner) -> None:
         check_report(manner.report, source=source, output=output, force=manner.force)
 
 
-def _show(run: Run[Analysis] | Run[Compression], path: Path, manner: Manner) -> None:
+def _show(run: Run[Analysis] | Run[Compression], work: Work, manner: Manner) -> None:
     """Follow a run to its end and show the result."""
-    follow(run, path, embedded=manner.embedded, quiet=manner.quiet)
+    follow(run, work, embedded=manner.embedded, quiet=manner.quiet)
     result = run.result()
     if manner.json == _STANDARD_OUTPUT:
         sys.stdout.write(report_text(result))

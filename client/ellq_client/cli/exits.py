@@ -1,5 +1,6 @@
 """Exit codes, and the one place where an error becomes one."""
 
+import gc
 import os
 import sys
 from typing import Any
@@ -66,10 +67,13 @@ class Commands(TyperGroup):
         except errors.EllqError as error:
             lines = [f"ellq: {error}", *getattr(error, "__notes__", ())]
             print(*(harmless(in_options(line)) for line in lines), sep="\n      ", file=sys.stderr)
-            sys.exit(exit_code(error))
-        except KeyboardInterrupt:
-            print("ellq: interrupted; nothing was written", file=sys.stderr)
-            sys.exit(INTERRUPTED)
+            code = exit_code(error)
+        except KeyboardInterrupt as stop:
+            told = getattr(stop, "__notes__", ["nothing was written"])
+            print("ellq: interrupted", *map(harmless, told), sep="; ", file=sys.stderr)
+            code = INTERRUPTED
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
-            sys.exit(BROKEN_PIPE)
+            code = BROKEN_PIPE
+        gc.collect()  # an error holds the call that failed; dropped at the interpreter's end, that can wait for ever for a lock
+        sys.exit(code)

@@ -33,7 +33,7 @@ Timeout = Annotated[
         min=0.001,
         envvar="ELLQ_TIMEOUT",
         show_default=True,
-        help="Seconds that everything may take, retries included.",
+        help="Seconds that everything may take, retries included; of a folder: each shard.",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No table and no progress; errors only.")]

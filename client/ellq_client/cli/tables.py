@@ -1,7 +1,6 @@
 """What a result looks like to a person."""
 
 import sys
-from collections import Counter
 from decimal import ROUND_CEILING, Decimal
 from math import prod
 
@@ -10,7 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ellq_client.certificates import NetworkCertificate
+from ellq_client.cli.treatments import explained, untouched
 from ellq_client.cli.wording import harmless, shortened
+from ellq_client.formats import family_of
 from ellq_client.results import Analysis, Compression
 from ellq_client.rules import ErrorBudget, Fraction, Lasso, LqBound, NOfM, PqIndex, Rule, SparsityIndex, Tail
 from ellq_client.values import Summary, TensorReport
@@ -20,16 +21,6 @@ _PLAIN_WIDTH = 160
 _LEAST_NAME_WIDTH = 12
 _FIRST_NUMBER = 3
 _GAP = 2
-
-_REASONS = {
-    "dtype": "no floating point weights that the server compresses",
-    "dimensions": "fewer than two dimensions",
-    "empty": "no weights",
-    "name": "tables of rows by their name; --include takes them in",
-    "excluded": "excluded",
-    "skipped": "skipped by an override",
-    "nonfinite": "NaN or infinity",
-}
 
 _PROMISES: dict[type[Rule], str] = {
     SparsityIndex: "A necessary count: the rule promises nothing about the error.",
@@ -65,7 +56,7 @@ class Screen:
             self._console.print(_tensor_table(measured[:_MOST_ROWS], result, width=self._console.width))
         if len(measured) > _MOST_ROWS:
             self._say(f"... and {len(measured) - _MOST_ROWS} more tensors; --json has them all")
-        for line in _untouched(result):
+        for line in untouched(result) if isinstance(result, Compression) else explained(result):
             self._say(line)
         for line in _totals(result):
             self._say(line)
@@ -103,14 +94,6 @@ def _cells(tensor: TensorReport) -> list[str]:
     return cells
 
 
-def _untouched(result: Analysis) -> list[str]:
-    reasons = Counter(tensor.reason for tensor in result.tensors if tensor.measurement is None)
-    if not reasons:
-        return []
-    told = "; ".join(f"{count}: {_REASONS.get(reason or '', reason)}" for reason, count in reasons.most_common())
-    return ["", f"untouched  {reasons.total()} of {len(result.tensors)} tensors ({told})"]
-
-
 def _totals(result: Analysis) -> list[str]:
     summary = result.summary
     lines = ["", f"measured   {summary.compressible_tensors} of {summary.tensors} tensors, {_count(summary.weights)} weights"]
@@ -130,8 +113,9 @@ def _totals(result: Analysis) -> list[str]:
             f"dead       {_count(dead)} neurons that nothing uses any more were cut; `ellq shrink` takes them out for good"
         )
     if isinstance(result, Compression) and result.output is not None:
-        size = result.header_bytes + result.payload_bytes
-        lines.append(f"written    {result.output}, {_count(size)} bytes as before: cut weights are stored as zeros")
+        size = f"{_count(result.header_bytes + result.payload_bytes)} bytes as before"
+        told = size if family_of(result.output) is None else "all else as in the source"
+        lines.append(f"written    {result.output}, {told}: cut weights are stored as zeros")
     return lines
 
 

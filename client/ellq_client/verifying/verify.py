@@ -1,61 +1,17 @@
-"""Checks a compressed file against its original and, if there is one, against the report of how it was made."""
+"""Checks a compressed file or folder against its original and, if there is one, against the report of how it was made."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from ellq_client.checkpoint import Checkpoint
 from ellq_client.enclosures import AnyMoments, AnyNetwork
-from ellq_client.errors import ClaimRefuted, ReportError
-from ellq_client.report import Report, read_report
-from ellq_client.rules import ErrorBudget, Lasso
-from ellq_client.verifying.claims import Claims
-from ellq_client.verifying.enclosed import Enclosed, hold_enclosed
-from ellq_client.verifying.reports import ReportCheck
-from ellq_client.verifying.zeros import compare_zeros
+from ellq_client.errors import ReportError
+from ellq_client.report import read_report
+from ellq_client.verifying.folders import verify_folders
+from ellq_client.verifying.pairs import Verification, hold
+from ellq_client.verifying.spooling import opened
 
 AnyPath: TypeAlias = str | os.PathLike[str]
-
-_WITHOUT_NETWORK = "the certificate of the whole network: hand in the network and what was known of its inputs"
-_WITHOUT_MOMENTS = "mean squares under the moments, and the choice of weights that went by them: hand in the moments"
-_NETWORK_WITHOUT_MOMENTS = "the certificate of the whole network: it rests on the moments, too"
-_BUDGET_BLIND = "that the error budget cut the cheapest weights, and what they cost"
-_DEAD_BLIND = "that removed neurons are dead; rows without a weight were taken for them"
-_REFITTED = "that LASSO could not do with fewer weights; what it lost was recomputed if there are moments"
-_MEASURED = "that the measured budget could not cut more; that it cut the cheapest weights was recomputed"
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What was checked, and held."""
-
-    tensors: int
-    changed_tensors: int
-    """Tensors that are not byte for byte those of the original."""
-    weights_cut: int
-    """Non-zero weights of the original that are zero now."""
-    report_checked: bool
-    """Whether the claims of a report were recomputed, too."""
-    refitted_tensors: int = 0
-    """Tensors whose kept weights may have other values: LASSO refits them."""
-    unchecked: tuple[str, ...] = ()
-    """Claims of the report that what was handed in does not suffice to recompute, each as a phrase."""
-
-    def told(self) -> str:
-        """Return what was checked, for a person."""
-        lines = [f"holds: {self.tensors} tensors, same header, same length"]
-        differ = f"holds: {self.changed_tensors} tensors differ, "
-        if self.refitted_tensors:
-            lines.append(f"{differ}by zeros in place of {self.weights_cut} weights and, in {self.refitted_tensors}, new values")
-        else:
-            lines.append(f"{differ}only by zeros in place of {self.weights_cut} weights")
-        if not self.report_checked:
-            lines.append("no report given: nothing is said about indices, kept counts and certificates")
-        else:
-            which = "every other claim" if self.unchecked else "every claim"
-            lines.append(f"holds: {which} of the report, recomputed from what was handed in")
-        return "\n".join([*lines, *(f"NOT CHECKED: {phrase}" for phrase in self.unchecked)])
 
 
 def verify(
@@ -66,67 +22,18 @@ def verify(
     network: AnyNetwork | None = None,
     moments: AnyMoments | None = None,
 ) -> Verification:
-    """Check the compressed file; with a report, recompute every claim in it.
+    """Check the compressed file or folder; with a report, recompute every claim in it.
 
     `network` (with what was known of its inputs) and `moments` are those of the request: what rests on them can only be
     recomputed with them, and is named in the result without. Memory: a block of rows, or one tensor whose neurons are not its
     leading axes or that has moments; a layer of the network. Errors: ClaimRefuted at the first false claim; SourceError,
     ReportError, InvalidNetwork for files that cannot be read or do not belong together.
     """
-    told = None if report is None else read_report(Path(report))
-    if told is None and (network is not None or moments is not None):
+    if report is None and (network is not None or moments is not None):
         raise ReportError("a network and moments serve to check the claims of a report, but no report is given")
-    with Checkpoint(Path(original)) as before, Checkpoint(Path(compressed)) as after:
-        _check_headers(before, after)
-        refitted = _refitted(told)
-        changes = [compare_zeros(tensor, before, after, refitted=tensor.name in refitted) for tensor in before.tensors]
-        unchecked: tuple[str, ...] = ()
-        if told is not None:
-            enclosed = hold_enclosed(told.request, before, after, network, moments)
-            ReportCheck(told, enclosed).check()
-            unchecked = _unchecked(enclosed)
-        changed = [tensor for tensor in before.tensors if _differs(tensor.begin, tensor.end, before, after)]
-    return Verification(
-        tensors=len(changes),
-        changed_tensors=len(changed),
-        weights_cut=sum(changes),
-        report_checked=told is not None,
-        refitted_tensors=len(refitted),
-        unchecked=unchecked,
-    )
-
-
-def _check_headers(before: Checkpoint, after: Checkpoint) -> None:
-    claims = Claims()
-    claims.equal("length in bytes", after.size_bytes, before.size_bytes)
-    if after.header != before.header:
-        raise ClaimRefuted("header", claimed="that of the original, byte for byte", found="another one")
-
-
-def _differs(begin: int, end: int, before: Checkpoint, after: Checkpoint) -> bool:
-    return any(old != new for old, new in zip(before.pieces(begin, end), after.pieces(begin, end), strict=True))
-
-
-def _refitted(report: Report | None) -> set[str]:
-    """Return the names of tensors whose weights may have other values; that the rule is theirs is checked with the report."""
-    if report is None:
-        return set()
-    compressed = [tensor for tensor in report.tensors if tensor.treatment == "compress"]
-    return {tensor.name for tensor in compressed if isinstance(tensor.rule or report.request.rule, Lasso)}
-
-
-def _unchecked(enclosed: Enclosed) -> tuple[str, ...]:
-    """Return what could not be recomputed."""
-    request, rule = enclosed.request, enclosed.request.rule
-    blind = enclosed.lacks_network or enclosed.lacks_moments
-    measured = isinstance(rule, ErrorBudget) and rule.measured and rule.max_error is not None
-    phrases = {
-        _WITHOUT_NETWORK: enclosed.lacks_network,
-        _NETWORK_WITHOUT_MOMENTS: enclosed.network is not None and enclosed.lacks_moments,
-        _WITHOUT_MOMENTS: enclosed.lacks_moments,
-        _BUDGET_BLIND: isinstance(rule, ErrorBudget) and blind,
-        _DEAD_BLIND: request.remove_dead_neurons and enclosed.lacks_network,
-        _REFITTED: any(isinstance(one, Lasso) for one in (rule, *(override.rule for override in request.overrides))),
-        _MEASURED: measured and not blind,
-    }
-    return tuple(phrase for phrase, holds in phrases.items() if holds)
+    place = None if report is None else Path(report)
+    if Path(original).is_dir() and Path(compressed).is_dir():
+        return verify_folders(Path(original), Path(compressed), place, network=network, moments=moments)
+    told = None if place is None else read_report(place)
+    with opened(Path(original)) as before, opened(Path(compressed)) as after:
+        return hold(before, after, told, network=network, moments=moments)

@@ -17,7 +17,22 @@ from ellq_kernels.cpu.decoding import (
 )
 from ellq_kernels.cpu.jit import kernel, part
 from ellq_kernels.cpu.lane_memory import load, store, store_part
-from ellq_kernels.cpu.lanes import above, both, count, equal, highest, larger, plus, splat, times, total, where
+from ellq_kernels.cpu.lanes import (
+    above,
+    both,
+    count,
+    equal,
+    flags_of,
+    highest,
+    larger,
+    pattern_of,
+    plus,
+    splat,
+    times,
+    total,
+    unlike,
+    where,
+)
 from ellq_kernels.cpu.marking import Choice, Marks, mark_chunk
 from ellq_kernels.scaling import Scale
 from ellq_math.dtypes import Bits
@@ -78,6 +93,9 @@ def cut_chunks(
     `seen`: see mark_chunk. `l1`, `l2_squared` and `zeros`, shape (chunks,), tell of each chunk after the cut. What goes is
     scaled before it is summed.
     """
+    if choice.width == fan_in:
+        cut_rows(bits, fan_in, fmt, first, last, seen, choice, erasing, scale, l1, l2_squared, zeros)
+        return
     marks = np.zeros(CHUNK, np.uint8)
     for index in range(first, last):
         chunk = chunk_at(bits, fan_in, index)
@@ -105,6 +123,77 @@ def take_chunk(chunk: Bits, fmt: Format, marks: Marks, erasing: bool, scale: Sca
             else:
                 store_part(chunk, j, left, len(chunk) - j)
     return total(l1), total(l2_squared), zeros
+
+
+@kernel
+def cut_rows(
+    bits: Bits,
+    fan_in: int,
+    fmt: Format,
+    first: int,
+    last: int,
+    seen: int,
+    choice: Choice,
+    erasing: bool,
+    scale: Scale,
+    l1: Array,
+    l2_squared: Array,
+    zeros: Counts,
+) -> None:
+    """Do what cut_chunks does where a group is a row: no marks pass through memory."""
+    for index in range(first, last):
+        row, position = divmod(index, chunks_of(fan_in))
+        start = row * fan_in + position * CHUNK
+        stop = min(start + CHUNK, (row + 1) * fan_in)
+        seen = seen if position > 0 else 0
+        threshold, room = choice.thresholds[row, 0], choice.ties[row, 0] - seen
+        weights, keys = bits[start:stop], choice.keys[start:stop]
+        l1[index], l2_squared[index], zeros[index], ties = take_row(
+            weights, fmt, keys, choice.format, threshold, room, erasing, scale, row
+        )
+        seen += ties
+
+
+@kernel
+def take_row(
+    chunk: Bits, fmt: Format, keys: Bits, key_fmt: Format, threshold: float, room: int, erasing: bool, scale: Scale, row: int
+) -> tuple[float, float, int, int]:
+    """Return what take_chunk does, and the ties of the chunk; the first `room` of them stay."""
+    limit, exact = key_below(threshold, key_fmt)
+    padding = padded(len(chunk)) - len(chunk)  # zeros, behind all weights
+    l1, l2_squared = splat(0.0), splat(0.0)
+    zeros, ties = -padding, 0
+    for j in range(0, len(chunk), LANES):
+        choosing, own = keys_at(keys, j, key_fmt), keys_at(chunk, j, fmt)
+        stays = above(choosing, limit)
+        same = equal(choosing, limit)
+        here = count(same) if exact else 0
+        if here > 0:
+            if ties < room:
+                stays = unlike(stays, first_flags(same, room - ties))
+            ties += here
+        x = scaled_magnitudes(where(stays, 0, own), fmt, scale, row)
+        l1 = plus(l1, x)
+        l2_squared = plus(l2_squared, times(x, x))
+        zeros += count(equal(where(stays, own, 0), 0))
+        if erasing:
+            left = where(stays, raw_at(chunk, j), 0)
+            if j + LANES <= len(chunk):
+                store(chunk, j, left)
+            else:
+                store_part(chunk, j, left, len(chunk) - j)
+    return total(l1), total(l2_squared), zeros, ties - (padding if exact and limit == 0 else 0)
+
+
+@part
+def first_flags(flags: Any, wanted: int) -> Any:
+    """Return the first `wanted` of the flags that are set."""
+    given = pattern_of(flags)
+    rest = given
+    while rest != 0 and wanted > 0:
+        rest &= rest - 1
+        wanted -= 1
+    return flags_of(given ^ rest)
 
 
 @part

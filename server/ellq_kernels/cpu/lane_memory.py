@@ -60,6 +60,18 @@ def _store_part(typing: Any, array: Any, index: Any, lanes: Any, count: Any) -> 
     return types.void(array, types.intp, lanes, types.intp), emit
 
 
+def _store_chosen(typing: Any, array: Any, index: Any, lanes: Any, flags: Any) -> Typed:
+    def emit(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        array, index, lanes, flags = given
+        place = builder.gep(context.make_array(signature.args[0])(context, builder, array).data, [index])
+        kind = "f" if isinstance(signature.args[0].dtype, types.Float) else "i"
+        name = f"llvm.masked.compressstore.v16{kind}{signature.args[0].dtype.bitwidth}"
+        builder.call(declare(builder, name, ir.VoidType(), lanes.type, place.type, flags.type), [lanes, place, flags])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, lanes, flags), emit
+
+
 def _first(builder: Any, count: Any) -> Any:
     """Return flags of the first `count` lanes."""
     return builder.icmp_signed("<", ir.Constant(ir.VectorType(count.type, LANES), list(range(LANES))), spread(builder, count))
@@ -90,6 +102,9 @@ store = named(_store)
 
 store_part = named(_store_part)
 """store_part(array, index, lanes, count): the first `count` of them."""
+
+store_chosen = named(_store_chosen)
+"""store_chosen(array, index, lanes, flags): those that have a flag, side by side; nothing behind is touched."""
 
 look_up = named(_look_up)
 """look_up(table, indices): float64 from a table; indices as int64, and trusted."""

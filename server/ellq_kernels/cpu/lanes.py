@@ -134,6 +134,20 @@ def _count(typing: Any, flags: Any) -> Typed:
     return types.int64(flags), emit
 
 
+def _pattern_of(typing: Any, flags: Any) -> Typed:
+    def emit(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.zext(builder.bitcast(given[0], ir.IntType(LANES)), ir.IntType(64))
+
+    return types.int64(flags), emit
+
+
+def _flags_of(typing: Any, pattern: Any) -> Typed:
+    def emit(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.bitcast(builder.trunc(given[0], ir.IntType(LANES)), context.get_value_type(FLAGS))
+
+    return FLAGS(types.int64), emit
+
+
 def _convert(target: Lanes, emit_for: Callable[..., Any]) -> Callable[..., Typed]:
     def typed(typing: Any, lanes: Any) -> Typed:
         def emit(context: Any, builder: Any, signature: Any, given: Any) -> Any:
@@ -169,7 +183,10 @@ both = named(_binary("", "and_"))
 either = named(_binary("", "or_"))
 up = named(_binary("", "shl"))
 down = named(_binary("", "lshr"))
-"""Bits, and bits moved."""
+"""Bits, and bits moved; the first two of flags too."""
+
+unlike = named(_binary("", "xor"))
+"""Flags: which lanes differ in theirs."""
 
 larger = named(_larger)
 root = named(_root)
@@ -184,6 +201,12 @@ where = named(_where)
 
 count = named(_count)
 """How many flags are set, as int64."""
+
+pattern_of = named(_pattern_of)
+"""Flags as the bits of an int64, the first lane's lowest."""
+
+flags_of = named(_flags_of)
+"""The flags with this pattern."""
 
 total = named(_total)
 """The sum of the lanes, by halves as a canonical sum ends."""

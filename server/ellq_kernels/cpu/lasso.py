@@ -20,22 +20,29 @@ def lasso_rows(
     nothing = bits.dtype.type(0)  # a plain 0 would make numba pass 64-bit weights through float64
     original = np.empty(fan_in)
     roots = np.empty(fan_in)
-    found = bits[:fan_in].copy()
+    found = np.empty(fan_in)
     for row in range(first, last):
         matrix = matrices[row // rows_each]
         weights = bits[row * fan_in : (row + 1) * fan_in]
         for j in range(fan_in):
             roots[j] = np.sqrt(matrix[j, j])
             original[j] = signed_of(weights[j], fmt) if roots[j] > 0.0 else 0.0
-            found[j] = weights[j] if original[j] != 0.0 else nothing
-        _fit(matrix, roots, original, fmt, epsilon, found)
-        weights[:] = found
-        kept[row] = (found != nothing).sum()
+        fits = _fit(matrix, roots, original, fmt, epsilon, found)
+        kept[row] = 0
+        for j in range(fan_in):
+            if fits:
+                weights[j] = bits_nearest(found[j], fmt)
+            elif original[j] == 0.0:
+                weights[j] = nothing
+            kept[row] += weights[j] != nothing
 
 
 @kernel
-def _fit(matrix: Array, roots: Array, original: Array, fmt: Format, epsilon: float, found: Bits) -> None:
-    """Set `found` to the bits of the fitted weights where a penalty is acceptable; see ellq_math.lasso.lasso."""
+def _fit(matrix: Array, roots: Array, original: Array, fmt: Format, epsilon: float, found: Array) -> bool:
+    """Set `found` to the fitted weights, rounded, and return whether a penalty is acceptable; see ellq_math.lasso.lasso.
+
+    Compiled once for all dtypes: it takes long.
+    """
     largest = 0.0
     for j in range(len(roots)):
         largest = max(largest, abs(original[j]) * roots[j])
@@ -46,23 +53,23 @@ def _fit(matrix: Array, roots: Array, original: Array, fmt: Format, epsilon: flo
     fitted, gradient = np.zeros_like(w), _times(matrix, w)
     allowed = epsilon * epsilon * (_dot(w, gradient) - _doubt(roots, w)) * (1.0 - 2.0**-50)
     if not allowed > 0.0:
-        return
+        return False
     rest = REST * allowed
     steepest = np.abs(gradient).max()
-    rounded, lost = np.empty_like(found), np.empty_like(w)
+    lost = np.empty_like(w)
     for k in range(STEPS):
         _descend(matrix, fitted, gradient, takes_part, steepest * PENALTIES[k], rest, PATH_SWEEPS)
         support = fitted != 0.0
         if support.sum() == takes_part.sum():
-            return
+            return False
         refitted, fits = _refit(matrix, w, fitted, gradient, support, allowed, rest)
         if fits:
             for j in range(len(w)):
-                rounded[j] = bits_nearest(refitted[j] * up, fmt)
-                lost[j] = w[j] - signed_of(rounded[j], fmt) * down
+                found[j] = signed_of(bits_nearest(refitted[j] * up, fmt), fmt)
+                lost[j] = w[j] - found[j] * down
             if _dot(lost, _times(matrix, lost)) + _doubt(roots, lost) <= allowed:
-                found[:] = rounded
-                return
+                return True
+    return False
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Selection in a row that is too long for one thread: threads count it together until few enough candidates are left."""
+"""A budget for a row that is too long for one thread: threads count it together until few enough candidates are left."""
 
 import math
 from dataclasses import dataclass
@@ -40,17 +40,17 @@ class Candidates:
 
 @dataclass(frozen=True)
 class LongRow:
-    """A row, and what its weights cost: units, or 1 each where there are none."""
+    """A row, and what its weights cost."""
 
     bits: Bits
     format: Format
     threads: Threads
-    units: UnitScale | None
+    units: UnitScale
     row: int
 
     def choose(self, room: int) -> tuple[float, int, int]:
         """Return the threshold, the ties and the weights that stay when the smallest go whose cost is at most `room`."""
-        if (len(self.bits) if self.units is None else self._cost_below(self.format.infinity)) <= room:
+        if self._cost_below(self.format.infinity) <= room:
             return math.inf, 0, 0
         found = self._narrow(room)
         count = len(self.bits) - found.below
@@ -72,8 +72,7 @@ class LongRow:
         while high - low > 1 and (pivots or not_above - below > LONG):
             pivot = pivots.pop() if pivots else low + (high - low) // 2
             pivot = min(max(pivot, low + 1), high - 1)
-            weights = self._weights_below(pivot)
-            cost = weights if self.units is None else self._cost_below(pivot)
+            weights, cost = len(self.bits) - sum(self._over(count_from, pivot)), self._cost_below(pivot)
             if cost <= room:
                 low, below, spent = pivot, weights, cost
             else:
@@ -88,14 +87,11 @@ class LongRow:
         stray = 2 * math.isqrt(len(keys))  # four standard deviations of a rank
         return [int(keys[min(max(place, 0), len(keys) - 1)]) for place in (end - stray, end + stray)]
 
-    def _weights_below(self, pivot: int) -> int:
-        return len(self.bits) - sum(self._over(count_from, pivot))
-
     def _cost_below(self, pivot: int) -> int:
         return sum(self._over(units_below, pivot, self.units, self.row))
 
     def _costs(self, keys: Counts) -> Counts:
-        return np.ones_like(keys) if self.units is None else units_of_keys(keys, self.format, self.units, self.row)
+        return units_of_keys(keys, self.format, self.units, self.row)
 
     def _over(self, kernel: Any, *arguments: object) -> list[Any]:
         def task(first: int, last: int) -> Any:
@@ -107,9 +103,11 @@ class LongRow:
 @kernel
 def gather(bits: Bits, fmt: Format, low: int, high: int) -> Counts:
     """Return the keys from low to below high."""
-    keys = np.empty(len(bits) - count_from(bits, fmt, high) - (len(bits) - count_from(bits, fmt, low) if low else 0), np.int64)
-    gather_between(bits, fmt, low, high, keys)
-    return keys
+    above = count_from(bits, fmt, high)
+    inside = (count_from(bits, fmt, low) if low > 0 else len(bits)) - above
+    found: Any = np.zeros(inside, bits.dtype)  # zeros are not gathered
+    gather_between(bits, fmt, low, high, found)
+    return found.astype(np.int64)
 
 
 @kernel

@@ -1,7 +1,7 @@
 """The CPU maker: shares blocks of rows, chunks or weights out to threads and puts the results together."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from ellq_kernels.cpu import comparing, cutting, lasso, marking, measuring, pool
 from ellq_kernels.cpu.histograms import count_weights, sum_over
 from ellq_kernels.cpu.long_rows import LONG, LongRow
 from ellq_kernels.cpu.rows import by_row, empty_sums, fold_rows, tails_of
+from ellq_kernels.cpu.sifting import sift
 from ellq_kernels.cpu.terms import powers_of
 from ellq_kernels.cpu.threads import BLOCKS_A_THREAD, Threads
 from ellq_kernels.cpu.weights import CpuWeights
@@ -24,8 +25,10 @@ from ellq_kernels.demands import (
     demand_matrices,
     demand_one_dtype,
     demand_one_each,
+    demand_rank,
     weight_bits,
 )
+from ellq_kernels.ranks import kth_by_digits
 from ellq_kernels.scaling import Scale, UnitScale, scale_down, scale_exponents, unit_scale
 from ellq_math.network.weighing import demand_finite_keys
 from ellq_math.pools import DIGITS, histogram_of
@@ -91,19 +94,19 @@ class CpuKernels:
         return by_row(weights, totals).sum(axis=-1)
 
     def keep_largest(self, weights: CpuWeights, kept: Counts, *, width: int) -> Cut:
-        """Descend by digits."""
+        """Count row by row; sift rows that are long."""
         demand_counts(weights, kept, width=width)
         kept = np.array(kept, np.int64, order="C")
         thresholds, ties = np.empty(kept.shape), np.empty(kept.shape, np.int64)
         if width >= LONG and width == weights.fan_in:
-            for row, room in enumerate((width - kept[:, 0]).tolist()):
-                thresholds[row, 0], ties[row, 0], _ = self._long_row(weights, row).choose(room)
+            for row, count in enumerate(kept[:, 0].tolist()):
+                thresholds[row, 0], ties[row, 0] = self.kth_largest([weights.row(row)], count)
         else:
             self._over_rows(weights, selecting.largest_rows, kept, width, thresholds, ties)
         return Cut(threshold=thresholds, ties_kept=ties, kept=kept, width=width)
 
     def keep_within(self, weights: CpuWeights, budgets: Counts, fixed: tuple[FixedPoint, ...]) -> Cut:
-        """The same descent over units."""
+        """Descend by digits over units."""
         demand_one_each(weights, len(budgets), len(fixed))
         budgets = np.array(budgets, np.int64)
         shape = (weights.neurons, 1)
@@ -125,6 +128,12 @@ class CpuKernels:
             self._threads, weights, pooling.count_units, shift, digit_bits, prefix, units.p, math.ldexp(1.0, units.bits)
         )
         return histogram_of(*found, level=level, p=units.p)
+
+    def kth_largest(self, pool: Sequence[CpuWeights], kept: int) -> tuple[float, int]:
+        """Sift the candidates that a sample tells; where it misleads, search digit by digit."""
+        demand_rank(pool, kept)
+        found = sift(self._threads, pool, kept) if kept > 0 else (math.inf, 0)
+        return kth_by_digits(self, pool, kept) if found is None else found
 
     def cut_at(self, weights: CpuWeights, *, threshold: float, ties_kept: int) -> tuple[Cut, int]:
         """Compare chunks and share out the ties in their order."""
@@ -219,9 +228,8 @@ class CpuKernels:
         """Run kernel(bits, fan_in, format, first, last, seen, *arguments) over ranges of chunks."""
         self._threads.run(lambda *given: kernel(weights.bits, weights.fan_in, weights.format, *given, *arguments), ranges)
 
-    def _long_row(self, weights: CpuWeights, row: int, units: UnitScale | None = None) -> LongRow:
-        bits = weights.bits[row * weights.fan_in : (row + 1) * weights.fan_in]
-        return LongRow(bits, weights.format, self._threads, units, row)
+    def _long_row(self, weights: CpuWeights, row: int, units: UnitScale) -> LongRow:
+        return LongRow(weights.row(row).bits, weights.format, self._threads, units, row)
 
     def _over_chunks(self, weights: CpuWeights, kernel: Callable[..., Any], *arguments: object) -> list[Any]:
         """Run kernel(bits, fan_in, format, first, last, *arguments) over ranges of chunks."""

@@ -100,9 +100,10 @@ def read_chunk(chunk: Bits, fmt: Format, scale: Scale, row: int, rooting: bool, 
 
 @kernel
 def largest_magnitudes(bits: Bits, fan_in: int, fmt: Format, first: int, last: int, largest: Array) -> None:
-    """Fill [first, last) of `largest`, shape (chunks,), with the largest magnitude of each chunk."""
+    """Fill [first, last) of `largest`, shape (chunks,), with the largest magnitude of each chunk, infinite as above."""
     for index in range(first, last):
-        largest[index] = magnitude_of(largest_key(chunk_at(bits, fan_in, index), fmt), fmt)
+        key = largest_key(chunk_at(bits, fan_in, index), fmt)
+        largest[index] = magnitude_of(key, fmt) if key < fmt.infinity else np.inf
 
 
 @kernel

@@ -1,35 +1,42 @@
-"""The k-th largest of many weights by counting alone: nothing is moved, sorted or copied, whatever the dtype.
+"""The k-th largest of many weights by counting: nothing is sorted, and what is copied is a few candidates.
 
-A count takes one fast pass. A few weights of the row, sorted, tell the first two pivots; the others are interpolated
-between the closest counts so far.
+A count takes one fast pass. A few weights of the row, ranked, tell the first two pivots; the others are interpolated
+between the closest counts so far. Once little of the row is left between them, only that is counted on.
 """
 
-from ellq_kernels.cpu.decoding import Format, key_of, keys_at
+from typing import Any
+
+import numpy as np
+
+from ellq_kernels.cpu.decoding import Format, key_of, keys_at, padded
 from ellq_kernels.cpu.jit import kernel
-from ellq_kernels.cpu.lane_memory import load
-from ellq_kernels.cpu.lanes import above, count, equal
+from ellq_kernels.cpu.lane_memory import load, store_chosen
+from ellq_kernels.cpu.lanes import above, count, equal, unlike
 from ellq_math.dtypes import Bits
 from ellq_math.sums import LANES
-from ellq_math.values import Counts
 
-FEW = LANES
-"""Candidates that are compared with each other rather than counted, and weights that tell the first two pivots."""
+FEW = 2 * LANES
+"""Candidates that are compared with each other rather than counted."""
+
+ROOM = 1024
+"""Candidates that are moved together. At least FEW."""
 
 STRAY = 2
-"""How many places of that sample the first two pivots are from where the rank is expected: one standard deviation."""
+"""Places from the expected rank to the first two pivots, of sixteen weights: one standard deviation."""
 
 
 @kernel
-def pick_largest(bits: Bits, fmt: Format, kept: int, few: Counts) -> tuple[int, int]:
+def pick_largest(bits: Bits, fmt: Format, kept: int, room: Bits) -> tuple[int, int]:
     """Return the kept-th largest key, and how many keys equal to it are among the kept. 1 <= kept <= len(bits).
 
-    `few` is room for FEW keys.
+    `room` is for ROOM candidates.
     """
     if len(bits) <= FEW:
-        return pick_of_few(few, gather_between(bits, fmt, 0, fmt.infinity, few), kept)
+        return pick_of_few(room, gather_between(bits, fmt, 0, fmt.infinity, room), kept)
     low, from_low = 0, len(bits)
     high, from_high = fmt.infinity, 0
-    above_rank, below_rank = first_pivots(bits, fmt, kept, few)
+    above_rank, below_rank = first_pivots(bits, fmt, kept, room)
+    left, from_left = bits, 0  # candidates, and how many keys are above all of them
     step = 0
     while high - low > 1 and from_low - from_high > FEW:
         if step == 0:
@@ -42,38 +49,45 @@ def pick_largest(bits: Bits, fmt: Format, kept: int, few: Counts) -> tuple[int, 
             pivot = low + int((high - low) * ((from_low - kept + 0.5) / (from_low - from_high)))
         step += 1
         pivot = min(max(pivot, low + 1), high - 1)
-        found = count_from(bits, fmt, pivot)
+        found = from_left + count_from(left, fmt, pivot)
         if found >= kept:
             low, from_low = pivot, found
         else:
             high, from_high = pivot, found
+        if step > 1 and from_low - from_high <= min(len(left) // 2, ROOM):
+            left, from_left = room[: gather_between(left, fmt, low, high, room)], from_high
     if high - low == 1:
         return low, kept - from_high
-    return pick_of_few(few, gather_between(bits, fmt, low, high, few), kept - from_high)
+    return pick_of_few(room, gather_between(left, fmt, low, high, room), kept - from_high)
 
 
 @kernel
-def first_pivots(bits: Bits, fmt: Format, kept: int, few: Counts) -> tuple[int, int]:
+def first_pivots(bits: Bits, fmt: Format, kept: int, room: Bits) -> tuple[int, int]:
     """Return a key that is probably above the rank, and one that is probably below."""
-    for place in range(FEW):
-        few[place] = key_of(bits[place * (len(bits) // FEW)], fmt)
-    rank = 1 + kept * FEW // (len(bits) + 1)
-    return pick_of_few(few, FEW, max(rank - STRAY, 1))[0], pick_of_few(few, FEW, min(rank + STRAY, FEW))[0]
+    for place in range(LANES):
+        room[place] = key_of(bits[place * (len(bits) // LANES)], fmt)
+    rank = 1 + kept * LANES // (len(bits) + 1)
+    return pick_of_few(room, LANES, max(rank - STRAY, 1))[0], pick_of_few(room, LANES, min(rank + STRAY, LANES))[0]
 
 
 @kernel
-def pick_of_few(few: Counts, found: int, rank: int) -> tuple[int, int]:
-    """Return the largest key but `rank` - 1 of the first `found`, and how many keys equal to it have at most that rank.
+def pick_of_few(few: Bits, found: int, rank: int) -> tuple[int, int]:
+    """Return the rank-th largest of the first `found` keys and as many zeros as it takes, and how many equals rank so high.
 
-    By comparing each with all at once, which no branch can mispredict. 1 <= rank <= found <= FEW.
+    By comparing each with all, sixteen at once. Needs room for full lanes.
     """
-    few[found:] = 0
-    keys = load(few, 0)
+    for j in range(found, padded(found)):
+        few[j] = 0
     for j in range(found):
-        larger = count(above(keys, few[j]))
-        if larger < rank <= larger + count(equal(keys, few[j])):
-            return few[j], rank - larger
-    return 0, rank
+        larger = equals = 0
+        for at in range(0, found, LANES):
+            keys = load(few, at)
+            larger += count(above(keys, few[j]))
+            equals += count(equal(keys, few[j]))
+        if larger < rank <= larger + equals:
+            key: Any = np.int64(few[j])
+            return key, rank - larger
+    return 0, rank - found
 
 
 @kernel
@@ -86,15 +100,17 @@ def count_from(bits: Bits, fmt: Format, pivot: int) -> int:
 
 
 @kernel
-def gather_between(bits: Bits, fmt: Format, low: int, high: int, keys: Counts) -> int:
-    """Set keys to those from low to below high and return how many they are."""
-    found = 0
+def gather_between(bits: Bits, fmt: Format, low: int, high: int, keys: Bits) -> int:
+    """Set keys to those from low to below high, in order and without zeros, and return how many they are.
+
+    `keys` may be what `bits` are part of.
+    """
+    below, found = max(low, 1) - 1, 0
     for j in range(0, len(bits), LANES):
         sixteen = keys_at(bits, j, fmt)
-        if low == 0 or count(above(sixteen, low - 1)) > count(above(sixteen, high - 1)):
-            for place in range(j, min(j + LANES, len(bits))):  # a slice would cost more than the loop
-                key = key_of(bits[place], fmt)
-                if low <= key < high:
-                    keys[found] = key
-                    found += 1
+        inside = unlike(above(sixteen, below), above(sixteen, high - 1))
+        here = count(inside)
+        if here > 0:
+            store_chosen(keys, found, sixteen, inside)
+            found += here
     return found

@@ -1,11 +1,13 @@
-"""Selection by radix descent: linear time whatever the weights, no sorting of rows."""
+"""Selection row by row: counts by ranking, budgets by radix descent; linear time whatever the weights, no sorting of rows."""
+
+from typing import Any
 
 import numpy as np
 
 from ellq_kernels.cpu.decoding import Format, key_of, magnitude_of
 from ellq_kernels.cpu.jit import kernel
 from ellq_kernels.cpu.measuring import unit_of
-from ellq_kernels.cpu.ranking import FEW, pick_largest
+from ellq_kernels.cpu.ranking import FEW, ROOM, pick_largest
 from ellq_kernels.scaling import UnitScale
 from ellq_math.dtypes import Bits
 from ellq_math.sums import Array
@@ -20,7 +22,7 @@ def largest_rows(
     bits: Bits, fan_in: int, fmt: Format, first: int, last: int, kept: Counts, width: int, thresholds: Array, ties: Counts
 ) -> None:
     """Fill rows [first, last) of `thresholds` and `ties`, both of shape (neurons, groups)."""
-    few = np.empty(FEW, np.int64)
+    room: Any = np.empty(ROOM, bits.dtype)
     for row in range(first, last):
         for group in range(thresholds.shape[1]):
             start = row * fan_in + group * width
@@ -29,7 +31,7 @@ def largest_rows(
                 ties[row, group] = 0
             else:
                 weights = bits[start : min(start + width, (row + 1) * fan_in)]
-                key, ties[row, group] = pick_largest(weights, fmt, kept[row, group], few)
+                key, ties[row, group] = pick_largest(weights, fmt, kept[row, group], room)
                 thresholds[row, group] = magnitude_of(key, fmt)
 
 

@@ -3,11 +3,12 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from itertools import count
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
-BLOCK_WEIGHTS = 1 << 17
+BLOCK_WEIGHTS = 1 << 16
 """Least weights worth handing to another thread: tens of microseconds of work."""
 
 BLOCKS_A_THREAD = 4
@@ -15,23 +16,35 @@ BLOCKS_A_THREAD = 4
 
 
 class Threads:
-    """A pool that several callers use at once; blocks of one call never wait for blocks of another to be handed out."""
+    """A pool that several callers use at once; each computes too, and waits for nothing but blocks that are under way."""
 
     def __init__(self, count: int | None) -> None:
         self.count = count or usable_cores()
-        self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="ellq-kernels") if self.count > 1 else None
+        self._pool = ThreadPoolExecutor(self.count - 1, thread_name_prefix="ellq-kernels") if self.count > 1 else None
 
     def ranges(self, items: int, *, weights_each: int) -> list[tuple[int, int]]:
-        """Return consecutive ranges that cover [0, items), each worth a thread's while."""
-        least = -(-BLOCK_WEIGHTS // weights_each)
-        length = max(least, -(-items // (self.count * BLOCKS_A_THREAD)))
+        """Return consecutive ranges of about equal length that cover [0, items), each worth a thread's while."""
+        blocks = max(min(items * weights_each // BLOCK_WEIGHTS, self.count * BLOCKS_A_THREAD), 1)
+        length = -(-items // blocks)
         return [(first, min(first + length, items)) for first in range(0, items, length)]
 
     def run(self, task: Callable[..., Result], calls: Sequence[tuple[int, ...]]) -> list[Result]:
         """Return task(*call) for all calls, in order."""
         if self._pool is None or len(calls) == 1:
             return [task(*call) for call in calls]
-        return list(self._pool.map(lambda call: task(*call), calls))
+        found: list[Any] = [None] * len(calls)
+        places = count()  # next() is atomic
+
+        def draw() -> None:
+            while (place := next(places)) < len(calls):
+                found[place] = task(*calls[place])
+
+        helping = [self._pool.submit(draw) for _ in range(min(self.count, len(calls)) - 1)]
+        draw()
+        for one in helping:
+            if not one.cancel():  # what no thread has begun has nothing left to do
+                one.result()
+        return found
 
     def over(self, items: int, *, weights_each: int, task: Callable[[int, int], Result]) -> list[Result]:
         """Return task(first, last) for consecutive ranges that cover [0, items), in order."""

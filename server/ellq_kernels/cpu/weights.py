@@ -1,6 +1,6 @@
 """What the CPU maker hands out for a loaded matrix."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ellq_kernels.cpu.decoding import FORMATS, Format
 from ellq_math.dtypes import WEIGHT_DTYPES, Bits
@@ -34,6 +34,11 @@ class CpuWeights:
     def chunks(self) -> int:
         """Chunks of all rows; a chunk never crosses rows."""
         return self.neurons * -(-self.fan_in // CHUNK)
+
+    def row(self, index: int) -> "CpuWeights":
+        """Return one row, of the same memory."""
+        bits = self.bits[index * self.fan_in : (index + 1) * self.fan_in]
+        return replace(self, neurons=1, bits=bits)
 
     @property
     def format(self) -> Format:

@@ -1,5 +1,7 @@
 """The reference maker: whole matrices as float64 tensors, selection by sorting."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,8 +16,10 @@ from ellq_kernels.demands import (
     demand_matrices,
     demand_one_dtype,
     demand_one_each,
+    demand_rank,
     weight_bits,
 )
+from ellq_kernels.ranks import kth_by_digits
 from ellq_kernels.reference.arithmetic import FLOATS, above, canonical_sum, on_device, pool_units_of, power, scaled
 from ellq_kernels.reference.weights import ReferenceWeights
 from ellq_kernels.scaling import UnitScale, scale_down, scale_exponents, unit_scale
@@ -61,7 +65,7 @@ class ReferenceKernels:
         magnitudes = weights.magnitudes()
         largest = _to_numpy(magnitudes.amax(dim=1))
         exponents = scale_exponents(largest, weights.dtype)
-        terms = scaled(magnitudes, scale_down(exponents))
+        terms = scaled(magnitudes.where(magnitudes.isfinite(), 0.0), scale_down(exponents))  # powers are of finite numbers
         sums = [_to_numpy(canonical_sum(power(terms, order))) for order in orders]
         return RowStatistics(
             orders=orders,
@@ -112,6 +116,11 @@ class ReferenceKernels:
             _to_numpy(one.new_zeros(bins).index_add(0, digits, one)) for one in pool_units_of(patterns[inside], units)
         )
         return histogram_of(counts, upper, lower, level=level, p=units.p)
+
+    def kth_largest(self, pool: Sequence[ReferenceWeights], kept: int) -> tuple[float, int]:
+        """Search digit by digit."""
+        demand_rank(pool, kept)
+        return kth_by_digits(self, pool, kept)
 
     def cut_at(self, weights: ReferenceWeights, *, threshold: float, ties_kept: int) -> tuple[Cut, int]:
         """Compare, count, and share out the ties."""

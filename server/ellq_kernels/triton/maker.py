@@ -12,8 +12,10 @@ from ellq_kernels.demands import (
     demand_counts,
     demand_cut,
     demand_one_each,
+    demand_rank,
     weight_bits,
 )
+from ellq_kernels.ranks import kth_by_digits
 from ellq_kernels.reference.maker import ReferenceKernels
 from ellq_kernels.triton.counting import cut_at, first_nonfinite, unit_totals
 from ellq_kernels.triton.cutting import cut_many
@@ -74,7 +76,7 @@ class TritonKernels:
         return self.measure_many([weights], orders)[0]
 
     def measure_many(self, weights: Sequence[TritonWeights], orders: tuple[float, ...]) -> list[RowStatistics]:
-        """Return the statistics of tensors of one dtype. Rows with a NaN or infinity have one for their largest magnitude."""
+        """Return the statistics of tensors of one dtype, each as `measure` does."""
         _demand_one_dtype(weights)
         return measure_many(weights, orders)
 
@@ -102,6 +104,11 @@ class TritonKernels:
     def histogram(self, weights: TritonWeights, *, level: int, prefix: int, units: PoolUnits | None) -> Histogram:
         """Count all keys of 16 bits, digits of any others."""
         return histogram(weights, level=level, prefix=prefix, units=units)
+
+    def kth_largest(self, pool: Sequence[TritonWeights], kept: int) -> tuple[float, int]:
+        """Search digit by digit."""
+        demand_rank(pool, kept)
+        return kth_by_digits(self, pool, kept)
 
     def cut_at(self, weights: TritonWeights, *, threshold: float, ties_kept: int) -> tuple[Cut, int]:
         """Compare, count, and share out the ties."""

@@ -9,6 +9,7 @@ from tests.client.networks.exact import whole_inputs, with_whole_numbers
 from torch import nn
 
 from ellq_client import SourceError, UnderivableNetwork
+from ellq_client.framing import FRAME_BYTES
 from ellq_client.networks import Calibration, TensorMoments, calibrate, network_of
 from ellq_client.networks.sample_sums import SampleSums, moments_of_uses
 
@@ -215,11 +216,11 @@ def checkpoint_bytes():
 
 def test_frames_are_small_and_whole():
     random = np.random.default_rng(0)
-    matrix = random.normal(size=(2, 300, 300))
-    moments = TensorMoments(random.random(600), matrix)
+    matrix = random.normal(size=(2, 400, 400))
+    moments = TensorMoments(random.random(800), matrix)
     frames = list(Calibration({"a": moments, "b": TensorMoments(np.ones(3))}, 1).to_frames())
     assert [frame.tensor for frame in frames] == ["a", "a", "b"]
-    assert [len(frame.second_moments) for frame in frames] == [600, 0, 3]
+    assert [len(frame.second_moments) for frame in frames] == [800, 0, 3]
     assert all(frame.ByteSize() < (1 << 20) + 8 * 600 + 64 for frame in frames)
     joined = np.frombuffer(b"".join(frame.matrix for frame in frames), "<f8")
     assert np.array_equal(joined.reshape(2, 300, 300), matrix)

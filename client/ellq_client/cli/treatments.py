@@ -1,0 +1,68 @@
+"""What is done to which tensors, and why."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+
+from ellq_client.results import Analysis
+from ellq_client.values import TensorReport
+
+_MOST_NAMES = 500
+
+_REASONS = {
+    "dtype": "no floating point weights that the server compresses",
+    "dimensions": "fewer than two dimensions",
+    "empty": "no weights",
+    "name": "tables of rows by their name; --include takes them in",
+    "excluded": "excluded",
+    "skipped": "skipped by an override",
+    "nonfinite": "NaN or infinity",
+}
+
+
+def untouched(result: Analysis) -> list[str]:
+    """Return how many tensors are left alone, and why, in one line."""
+    reasons = Counter(tensor.reason for tensor in result.tensors if tensor.measurement is None)
+    if not reasons:
+        return []
+    told = "; ".join(f"{count}: {_REASONS.get(reason or '', reason)}" for reason, count in reasons.most_common())
+    return ["", f"untouched  {reasons.total()} of {len(result.tensors)} tensors ({told})"]
+
+
+def explained(result: Analysis) -> list[str]:
+    """Return why tensors are left alone or laid out otherwise than (out, in), and what was not sent; a line for each reason."""
+    alone = [tensor for tensor in result.tensors if tensor.measurement is None]
+    turned = [tensor for tensor in result.tensors if tensor.measurement is not None and tensor.neuron_axis != (0,)]
+    lines: list[str] = []
+    if turned:
+        lines += ["", f"laid out   {len(turned)} of {len(result.tensors)} tensors otherwise than (out, in)"]
+        lines += _grouped({tensor.name: _axes(tensor, result) for tensor in turned})
+    if alone:
+        lines += ["", f"untouched  {len(alone)} of {len(result.tensors)} tensors"]
+        lines += _grouped({tensor.name: _reason(tensor, result) for tensor in alone})
+    if result.not_sent:
+        lines += ["", f"not sent   {len(result.not_sent)} parts of the file"]
+        lines += _grouped(result.not_sent)
+    return lines
+
+
+def _reason(tensor: TensorReport, result: Analysis) -> str:
+    by_layout = tensor.reason == "skipped" and tensor.name in result.notes
+    return result.notes[tensor.name] if by_layout else _REASONS.get(tensor.reason or "", tensor.reason or "")
+
+
+def _axes(tensor: TensorReport, result: Analysis) -> str:
+    axes = ", ".join(map(str, tensor.neuron_axis))
+    return f"neurons along axis {axes}: {result.notes.get(tensor.name, 'as the request says')}"
+
+
+def _grouped(reasons: Mapping[str, str]) -> list[str]:
+    """Return a line for each reason, with the names of all that it holds for."""
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for name, reason in reasons.items():
+        names[reason].append(name)
+    return [f"           {len(those)}: {reason}: {_listed(those)}" for reason, those in names.items()]
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more; --json has them all" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more

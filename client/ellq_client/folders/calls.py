@@ -1,0 +1,90 @@
+"""What is asked of weights wherever they lie: in a file, in memory, or in a folder, which takes a call for each part.
+
+A compression of a folder may be killed at any moment: the same request goes on, and parts that are finished stay.
+"""
+
+import os
+import shutil
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import TypeGuard
+
+from ellq_client import conversations
+from ellq_client.actions import Action, Event
+from ellq_client.enclosures import Enclosures
+from ellq_client.errors import OutputError
+from ellq_client.fitting import fitted
+from ellq_client.folders.chain import source_of
+from ellq_client.folders.files import PROGRESS, tree_of
+from ellq_client.folders.finished import REPORT, finished_report
+from ellq_client.folders.folder import Folder, open_folder
+from ellq_client.folders.parts import compress_parts
+from ellq_client.folders.plan import fingerprint_of, plan_of
+from ellq_client.folders.totals import result_of
+from ellq_client.folders.workplace import Workplace
+from ellq_client.report import FOLDER_SCHEMA, FolderReport, plain_text, this_tool
+from ellq_client.requests import Request
+from ellq_client.results import Analysis, Compression
+from ellq_client.retrying import Patience
+from ellq_client.sources import Source, WeightSource, open_source
+
+
+def analyze(
+    weights: WeightSource, request: Request, enclosures: Enclosures, patience: Patience
+) -> Generator[Action, Event, Analysis]:
+    """Analyse the weights; all shards of a folder in one call."""
+    return (yield from conversations.analyze(_source(weights), request, enclosures, patience))
+
+
+def compress(
+    weights: WeightSource, output: Path | None, request: Request, enclosures: Enclosures, patience: Patience
+) -> Generator[Action, Event, Compression]:
+    """Compress the weights into a file, a folder into a folder, either into memory without an output."""
+    if output is None or not is_folder(weights):
+        return (yield from conversations.compress(_source(weights), output, request, enclosures, patience))
+    folder = open_folder(Path(weights))
+    request = fitted(request, source_of(folder.shards, name=folder.name), enclosures)
+    _check_apart(folder, output)
+    plan = plan_of(folder, request)
+    told = finished_report(folder, plan, output) if (output / REPORT).is_file() else None
+    if told is None:
+        with Workplace(output, plan) as place:
+            parts = yield from compress_parts(folder, place, request, enclosures, patience)
+            told = FolderReport(FOLDER_SCHEMA, "compress", this_tool(), folder.name, fingerprint_of(plan), parts)
+            _put_in_place(folder, told, place)
+    else:
+        shutil.rmtree(output / PROGRESS, ignore_errors=True)  # there when a kill came between the last file and the end
+    return result_of(folder, told, output)
+
+
+def is_folder(weights: WeightSource) -> TypeGuard[str | os.PathLike[str]]:
+    """Return whether these weights lie in a folder."""
+    return not isinstance(weights, Mapping) and Path(weights).is_dir()
+
+
+def _source(weights: WeightSource) -> Source:
+    if not is_folder(weights):
+        return open_source(weights)
+    folder = open_folder(Path(weights))
+    return source_of(folder.shards, name=folder.name)
+
+
+def _check_apart(folder: Folder, output: Path) -> None:
+    """Refuse an output that would be read as source, or overwrite it. Errors: OutputError."""
+    source, place = folder.path.resolve(), output.resolve()
+    for tree in (source, tree_of(source)):
+        if place.is_relative_to(tree) or source.is_relative_to(place):
+            raise OutputError(f"{output} and the source {folder.path} lie one in the other; name a folder elsewhere")
+
+
+def _put_in_place(folder: Folder, told: FolderReport, place: Workplace) -> None:
+    """Make the output whole. The index comes last: before it, nobody takes the folder for a checkpoint."""
+    for file in folder.others:
+        if file.name != REPORT:
+            place.put(file.path, file.name)
+    place.put(plain_text(told).encode(), REPORT)
+    for shard in folder.shards:
+        place.release(shard.name)
+    if folder.index is not None:
+        place.put(folder.index.with_total(folder.payload_bytes), folder.index.name)
+    place.remove()

@@ -1,0 +1,86 @@
+"""Several shards as one safetensors stream: the tensors of the first, then those of the next."""
+
+import json
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from ellq.v1.frames import Data
+from ellq_client.checkpoint import LENGTH_BYTES, Checkpoint, StoredTensor, parse_header
+from ellq_client.folders.folder import Shard
+from ellq_client.sources import FRAME_BYTES, Source
+
+
+def source_of(shards: Sequence[Shard], *, name: str) -> Source:
+    """Return the stream of these shards: a single one as it lies, several as one under this name."""
+    return shards[0].source if len(shards) == 1 else ChainedSource(shards, name=name)
+
+
+def chained_header(shards: Iterable[tuple[bytes, Sequence[StoredTensor]]]) -> bytes:
+    """Return the header of the tensors of all these headers, each with its tensors in offset order. Metadata stay behind."""
+    entries: dict[str, Any] = {}
+    offset = 0
+    for header, tensors in shards:
+        told = json.loads(header[LENGTH_BYTES:])
+        for tensor in tensors:
+            end = offset + tensor.length_bytes
+            entries[tensor.name] = {**told[tensor.name], "data_offsets": [offset, end]}
+            offset = end
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text
+
+
+class ChainedSource:
+    """Shards one after the other, as a source."""
+
+    def __init__(self, shards: Sequence[Shard], *, name: str) -> None:
+        """Take shards that have no tensor in common."""
+        self.name = name
+        self._shards = tuple(shards)
+        self._header = chained_header((shard.header, shard.tensors) for shard in shards)
+        self.size_bytes = len(self._header) + sum(shard.payload_bytes for shard in shards)
+        self._places = {tensor.name: (shard, tensor) for shard in shards for tensor in shard.tensors}
+
+    def head(self, length: int) -> bytes:
+        """Return the first bytes; only ever asked for the header."""
+        return self._header[:length]
+
+    def frames(self) -> Iterator[Data]:
+        """Yield the header, then the weights of shard after shard."""
+        for start in range(0, len(self._header), FRAME_BYTES):
+            yield self._header[start : start + FRAME_BYTES]
+        for shard in self._shards:
+            yield from shard.source.payload(len(shard.header))
+
+    def pieces(self, tensor: StoredTensor) -> Iterator[Data]:
+        """Yield the bytes of the tensor of that name."""
+        shard, original = self._places[tensor.name]
+        return shard.source.pieces(original)
+
+
+class ChainedCheckpoint(Checkpoint):
+    """Shards one after the other, for the verifier. Errors: SourceError."""
+
+    def __init__(self, paths: Sequence[Path], *, path: Path) -> None:
+        """Open the shards, which have no tensor in common; `path` is what messages speak of."""
+        self.path = path
+        with ExitStack() as opened:
+            self._shards = [opened.enter_context(Checkpoint(one)) for one in paths]
+            self._opened = opened.pop_all()
+        self.header = chained_header((shard.header, shard.tensors) for shard in self._shards)
+        payloads = [shard.size_bytes - len(shard.header) for shard in self._shards]
+        self._begins = list(accumulate(payloads, initial=len(self.header)))
+        self.size_bytes = self._begins.pop()
+        self.tensors = parse_header(self.header, size_bytes=self.size_bytes, name=str(path))
+
+    def read(self, begin: int, length: int) -> bytearray:
+        """Return bytes of one tensor: they never lie in two shards."""
+        place = bisect_right(self._begins, begin) - 1
+        shard = self._shards[place]
+        return shard.read(begin - self._begins[place] + len(shard.header), length)
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()

@@ -1,0 +1,138 @@
+"""A checkpoint in a folder, read and checked as a whole before any of its weights is."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ellq_client.checkpoint import LENGTH_BYTES, StoredTensor, header_length, parse_header
+from ellq_client.errors import SourceError
+from ellq_client.folders.files import FolderFile, list_files, refuse
+from ellq_client.folders.index import SUFFIX, Index, read_index
+from ellq_client.sources import FileSource
+
+_WEIGHTS = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of weights."""
+
+    name: str
+    source: FileSource
+    """Reads the file, and refuses it when it is no longer the one that was checked."""
+    header: bytes
+    """Its length bytes included."""
+    tensors: tuple[StoredTensor, ...]
+    """In offset order."""
+
+    @property
+    def path(self) -> Path:
+        """Where its bytes lie."""
+        return self.source.path
+
+    @property
+    def payload_bytes(self) -> int:
+        """Bytes of all its tensors."""
+        return self.source.size_bytes - len(self.header)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A checkpoint whose shards, index and headers agree."""
+
+    path: Path
+    """As the caller named it."""
+    shards: tuple[Shard, ...]
+    """By name; one when there is no index."""
+    index: Index | None
+    others: tuple[FolderFile, ...]
+    """Everything else: configuration, tokenizer, licence, ..."""
+
+    @property
+    def name(self) -> str:
+        """What a person would call it."""
+        return self.path.name or self.path.resolve().name
+
+    @property
+    def payload_bytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(shard.payload_bytes for shard in self.shards)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all shards."""
+        return sum(shard.source.size_bytes for shard in self.shards)
+
+
+def open_folder(path: Path) -> Folder:
+    """Return the checkpoint in a folder, of whose weights none is read. Errors: SourceError that lists all that is wrong.
+
+    The folder holds an index (*.safetensors.index.json) with its shards, or else exactly one .safetensors file. Files of
+    weights in folders inside it are other files.
+    """
+    files = {file.name: file for file in list_files(path)}
+    index = _find_index(path, files)
+    weights = {name: file for name, file in files.items() if name.endswith(_WEIGHTS) and "/" not in name}
+    refuse(path, _misplaced(index, weights))
+    shards = _open_shards(path, [weights[name] for name in sorted(weights)])
+    if index is not None:
+        refuse(path, list(_contradictions(index, shards)))
+    taken = {*weights, *([] if index is None else [index.name])}
+    return Folder(path, shards, index, tuple(file for name, file in files.items() if name not in taken))
+
+
+def _find_index(path: Path, files: Mapping[str, FolderFile]) -> Index | None:
+    names = [name for name in files if name.endswith(SUFFIX) and "/" not in name]
+    if len(names) > 1:
+        refuse(path, [f"it has {len(names)} indices ({', '.join(names)}); allowed is one: keep one checkpoint a folder"])
+    return read_index(files[names[0]]) if names else None
+
+
+def _misplaced(index: Index | None, weights: Mapping[str, FolderFile]) -> list[str]:
+    """Return what is wrong with the set of files."""
+    if index is None:
+        if len(weights) == 1:
+            return []
+        found = ", ".join(sorted(weights)) or "none"
+        return [f"it has no *{SUFFIX}, so there must be exactly one {_WEIGHTS} file in it; found: {found}"]
+    named = set(index.weight_map.values())
+    missing, strays = sorted(named - {*weights}), sorted({*weights} - named)
+    missing = [f"{index.name} names the shard {name!r}, which is no {_WEIGHTS} file here" for name in missing]
+    strays = [f"{name} is no shard that {index.name} names; move it elsewhere" for name in strays]
+    return missing + strays
+
+
+def _open_shards(path: Path, files: Sequence[FolderFile]) -> tuple[Shard, ...]:
+    """Return the shards. Errors: SourceError that lists every file that is none."""
+    shards: list[Shard] = []
+    problems: list[str] = []
+    for file in files:
+        try:
+            shards.append(_open_shard(file))
+        except SourceError as error:
+            problems.append(str(error))
+    refuse(path, problems)
+    return tuple(shards)
+
+
+def _open_shard(file: FolderFile) -> Shard:
+    source = FileSource(file.path, name=file.name)
+    header = source.head(header_length(source.head(LENGTH_BYTES)))
+    return Shard(file.name, source, header, parse_header(header, size_bytes=source.size_bytes, name=file.name))
+
+
+def _contradictions(index: Index, shards: Sequence[Shard]) -> Iterator[str]:
+    """Yield what the index and the headers tell differently."""
+    places: dict[str, list[str]] = {}
+    for shard in shards:
+        for tensor in shard.tensors:
+            places.setdefault(tensor.name, []).append(shard.name)
+    for name, told in index.weight_map.items():
+        found = places.get(name, [])
+        if told not in found:
+            yield f"{index.name} says that tensor {name!r} is in {told}; it is in {' and '.join(found) or 'no shard'}"
+    for name, found in places.items():
+        if len(found) > 1:
+            yield f"tensor {name!r} is in {' and '.join(found)}; allowed is one place"
+        elif name not in index.weight_map:
+            yield f"tensor {name!r} of {found[0]} is not in {index.name}"

@@ -1,0 +1,163 @@
+"""The folder of work inside an unfinished output: the plan, what is done already, and the shards until all of them are.
+
+    OUT/.ellq-progress/plan.json       what is done here; written first
+    OUT/.ellq-progress/journal.jsonl   one line for each finished part, flushed to the disk after its shards
+    OUT/.ellq-progress/*.safetensors   shards, finished or not: the journal tells
+
+Whoever finds it with the same plan goes on. It is removed last.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from ellq_client.errors import OutputError, ReportError
+from ellq_client.folders.files import PROGRESS
+from ellq_client.folders.places import flush_names, put, reported
+from ellq_client.folders.plan import differences
+from ellq_client.plain import from_plain, to_plain
+from ellq_client.report import Part
+
+_PLAN = "plan.json"
+_JOURNAL = "journal.jsonl"
+_COPY = "copy.partial"
+
+
+class Workplace:
+    """The folder of work of one process, from entering to leaving. Errors: OutputError."""
+
+    def __init__(self, output: Path, plan: Mapping[str, Any]) -> None:
+        """Enter the work on this output, begun or not. Refuses an output that holds anything else."""
+        self.output = output
+        self.directory = output / PROGRESS
+        with reported(output):
+            self._created = _make(output)
+            self._began = _make(self.directory)
+            self._lock = _lock(self.directory)
+        try:
+            self._agree_on(plan)
+            self._cut_torn_line()
+            self.finished = {part.shards: part for part in read_journal(output)}
+        except BaseException:
+            self.leave()
+            raise
+
+    def record(self, part: Part) -> None:
+        """Note that a part is finished, once its shards are on the disk."""
+        line = json.dumps(to_plain(part), allow_nan=False).encode() + b"\n"
+        with reported(self.directory):
+            flush_names(self.directory)
+            with (self.directory / _JOURNAL).open("ab") as journal:
+                journal.write(line)
+                journal.flush()
+                os.fsync(journal.fileno())
+        self.finished[part.shards] = part
+
+    def put(self, data: bytes | Path, name: str) -> None:
+        """Put a whole file into the output, over what was there."""
+        place = self.output / name
+        with reported(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            put(data, place, by=self.directory / _COPY)
+            flush_names(place.parent)
+
+    def release(self, name: str) -> None:
+        """Move a finished shard to its place, unless it is there."""
+        with reported(self.output / name):
+            if (self.directory / name).exists():
+                os.replace(self.directory / name, self.output / name)
+                flush_names(self.output)
+
+    def remove(self) -> None:
+        """End the work: all is in its place."""
+        with reported(self.output):
+            shutil.rmtree(self.directory)
+            flush_names(self.output)
+
+    def abandon(self) -> None:
+        """Leave nothing behind, when no part was finished here; harmless when one was."""
+        if not self.finished:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            if self._created and not any(self.output.iterdir()):
+                self.output.rmdir()
+
+    def leave(self) -> None:
+        """Let others enter."""
+        os.close(self._lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+    def _agree_on(self, plan: Mapping[str, Any]) -> None:
+        place = self.directory / _PLAN
+        if place.exists():
+            problems = differences(_read_plan(place), plan)
+            if problems:
+                advice = "repeat the command that began it, or remove it"
+                raise OutputError("\n  ".join([f"{self.output} holds an unfinished compression; {advice}:", *problems]))
+            return
+        others = [name for name in os.listdir(self.output) if name != PROGRESS]
+        if others:
+            if self._began:
+                self.directory.rmdir()
+            raise OutputError(f"{self.output} is not empty ({min(others)}, ...); name a new folder or an empty one")
+        with reported(place):
+            put(json.dumps(plan, indent=1).encode(), place, by=self.directory / _COPY)
+            flush_names(self.directory)
+
+    def _cut_torn_line(self) -> None:
+        """Remove what a kill left of a last line."""
+        journal = self.directory / _JOURNAL
+        with reported(journal):
+            if journal.exists():
+                os.truncate(journal, journal.read_bytes().rfind(b"\n") + 1)
+
+
+def read_journal(output: Path) -> list[Part]:
+    """Return what is finished of an output, begun or not; others may be writing there. Errors: OutputError."""
+    journal = output / PROGRESS / _JOURNAL
+    with reported(journal):
+        lines = journal.read_bytes().split(b"\n") if journal.exists() else [b""]
+    try:
+        return [from_plain(Part, json.loads(line), path="journal") for line in lines[:-1]]  # the last may be torn
+    except (ValueError, ReportError) as error:
+        raise OutputError(f"{journal} is damaged ({error}); remove {output} and begin anew") from error
+
+
+def _read_plan(place: Path) -> dict[str, Any]:
+    with reported(place):
+        text = place.read_bytes()
+    try:
+        plan: Any = json.loads(text)
+        return {**plan}
+    except (ValueError, TypeError) as error:
+        raise OutputError(f"{place} is damaged ({error}); remove {place.parent.parent} and begin anew") from error
+
+
+def _make(directory: Path) -> bool:
+    """Make a folder; return whether it was not there before."""
+    try:
+        directory.mkdir()
+    except FileExistsError:
+        if directory.is_dir() and not (directory.name == PROGRESS and directory.is_symlink()):
+            return False
+        raise OutputError(f"{directory} is no folder; name a new one or an empty one") from None
+    return True
+
+
+def _lock(directory: Path) -> int:
+    """Return a handle that keeps others out until it is closed, by this process or by its end."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise OutputError(f"another process is at work on {directory.parent}") from None
+    return handle

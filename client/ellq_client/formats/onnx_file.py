@@ -1,0 +1,107 @@
+"""ONNX models: initializers and constants are sent, and put back where they were. The graph stays as it is."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from ellq_client.errors import ExtraMissing, OutputError, SourceError
+from ellq_client.formats.contents import Entry, Fill
+from ellq_client.formats.layouts import Layout
+from ellq_client.steady_file import SteadyFile
+
+try:
+    import onnx
+except ImportError as missing:
+    raise ExtraMissing("reading an ONNX model needs onnx: pip install 'ellq[onnx]'") from missing
+
+from ellq_client.formats.onnx_data import bytes_of, dtype_of, external_range, has_sizes, is_external, mapped, move, put_back
+from ellq_client.formats.onnx_graph import Site, sites_of
+from ellq_client.formats.onnx_layouts import layout_of
+
+_PAGE_BYTES = 4096
+"""Alignment of external data: it lets readers map each tensor into memory."""
+
+
+class OnnxFile:
+    """The constant tensors of a model that have a dtype of safetensors. Errors: SourceError."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = SteadyFile(path)
+        sites = sites_of(_loaded(path))
+        dtypes = {site.name: dtype for site in sites if (dtype := dtype_of(site.tensor)) and has_sizes(site.tensor)}
+        self._beside: dict[Path, tuple[SteadyFile, memoryview]] = {}
+        self.entries: Sequence[Entry] = [self._entry(site, dtypes[site.name]) for site in sites if site.name in dtypes]
+        self.layouts: Mapping[str, Layout] = {
+            site.name: layout for site in sites if site.name in dtypes and (layout := layout_of(site)) is not None
+        }
+        self.not_sent: Mapping[str, str] = {
+            site.name: "a type or shape that safetensors does not have" for site in sites if site.name not in dtypes
+        }
+        self._has_external = any(is_external(site.tensor) for site in sites)
+
+    def check_unchanged(self) -> None:
+        """Refuse files that are not what they were."""
+        for file in (self._file, *(file for file, _ in self._beside.values())):
+            file.check_unchanged()
+
+    def companions(self, output: Path) -> Sequence[Path]:
+        """Return the file of external data, if the model has any."""
+        return [output.with_name(f"{output.name}.data")] if self._has_external else []
+
+    def fills(self, output: Path, changed: Mapping[str, memoryview]) -> Sequence[tuple[Path, Fill]]:
+        """Read the model again, and put what changed in its place; what lay in other files goes into one beside the output."""
+        model = _loaded(self._file.path)
+        sites = sites_of(model)
+        for site in sites:
+            if site.name in changed and not is_external(site.tensor):
+                put_back(site.tensor, changed[site.name])
+        external = [site for site in sites if is_external(site.tensor)]
+        beside = [(path, self._external_fill(external, path, changed)) for path in self.companions(output)]
+
+        def fill(file: BinaryIO) -> None:
+            try:
+                file.write(model.SerializeToString())
+            except ValueError as error:
+                raise OutputError(f"cannot write {output}: {error}") from error
+
+        return [*beside, (output, fill)]
+
+    def _external_fill(self, sites: Sequence[Site], place: Path, changed: Mapping[str, memoryview]) -> Fill:
+        """Move tensors to their places in a new file, of which their model is told, and return how to write it."""
+        contents: list[tuple[int, memoryview]] = []
+        end = 0
+        for site in sites:
+            begin = -(-end // _PAGE_BYTES) * _PAGE_BYTES
+            data = changed.get(site.name) or self._external(site)
+            contents.append((begin, data))
+            end = begin + len(data)
+            move(site.tensor, place.name, offset=begin, length=len(data))
+
+        def fill(file: BinaryIO) -> None:
+            for begin, data in contents:
+                file.seek(begin)
+                file.write(data)
+
+        return fill
+
+    def _entry(self, site: Site, dtype: str) -> Entry:
+        external = is_external(site.tensor)
+        if external:
+            self._external(site)  # refuses a false place now
+        load = (lambda: self._external(site)) if external else (lambda: bytes_of(site))
+        return Entry(site.name, dtype, tuple(site.tensor.dims), load)
+
+    def _external(self, site: Site) -> memoryview:
+        found = external_range(site, self._file.path.parent)
+        if found.path not in self._beside:
+            self._beside[found.path] = SteadyFile(found.path), mapped(found.path)
+        return self._beside[found.path][1][found.offset : found.offset + found.length]
+
+
+def _loaded(path: Path) -> onnx.ModelProto:
+    try:
+        return onnx.load(path, load_external_data=False)  # pyright: ignore[reportUnknownMemberType]  # of paths
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror}") from error
+    except Exception as error:  # protobuf's own errors have no class of their own in all of its versions
+        raise SourceError(f"{path} is no ONNX model: {error}") from error

@@ -1,0 +1,86 @@
+"""Which sink takes the weights of a source, and the one for files of other formats."""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ellq_client.checkpoint import stored_bytes
+from ellq_client.errors import OutputError
+from ellq_client.formats import FormatSource, family_of
+from ellq_client.sinks import ArraySink, FileSink, PartialFile, check_place
+from ellq_client.sources import Source
+from ellq_client.values import TensorPlan
+
+_SAFETENSORS = ".safetensors"
+
+
+def open_sink(source: Source, output: Path | None) -> "ArraySink | FileSink | FormatSink":
+    """Return where the weights of a source go: the format of the source, safetensors, or memory. Errors: OutputError."""
+    if output is None:
+        return ArraySink(source)
+    family = family_of(output)
+    if isinstance(source, FormatSource) and output.suffix.lower() != _SAFETENSORS:
+        return FormatSink(output, source=source)
+    if family is not None:
+        raise OutputError(f"{output} is named like another format; the weights of {source.name} come back as {_SAFETENSORS}")
+    return FileSink(output, source=source)
+
+
+class FormatSink:
+    """A file of the source's own format: all of the source, with what was compressed in place of what was not."""
+
+    def __init__(self, path: Path, *, source: FormatSource) -> None:
+        """Check the place, and those of files that belong beside it. Errors: OutputError."""
+        if path.suffix.lower() not in source.suffixes:
+            allowed = ", ".join((*source.suffixes, _SAFETENSORS))
+            raise OutputError(f"{path}: {source.name} comes back as {allowed}, not as {path.suffix or 'a file without suffix'}")
+        check_place(path)
+        if path.exists() and path.samefile(source.path):
+            raise OutputError(f"{path} is the source itself; name another file")
+        for companion in source.contents.companions(path):
+            if os.path.lexists(companion):
+                raise OutputError(f"{companion} exists, and a part of {path.name} goes there; remove it or name another file")
+        self._path = path
+        self._contents = source.contents
+        self._plans: Sequence[TensorPlan] = ()
+        self._buffers: dict[int, memoryview] = {}
+        self._filled: dict[int, int] = {}
+        self._partials: list[PartialFile] = []
+
+    def restart(self, plans: Sequence[TensorPlan]) -> None:
+        """Make room for what will be compressed; the rest is in the source."""
+        self._plans = plans
+        lengths = {plan.tensor: stored_bytes(plan.dtype, plan.shape) for plan in plans if plan.treatment == "compress"}
+        self._buffers = {tensor: np.empty(length, np.uint8).data for tensor, length in lengths.items()}
+        self._filled = dict.fromkeys(lengths, 0)
+
+    def write(self, data: memoryview, *, tensor: int | None) -> None:
+        """Collect the bytes of a tensor that may have changed."""
+        if tensor in self._buffers:
+            start = self._filled[tensor]
+            self._filled[tensor] = start + len(data)
+            self._buffers[tensor][start : start + len(data)] = data
+
+    def commit(self) -> None:
+        """Write the files, then let them appear: the output last, so that it is never there without its companions."""
+        self._contents.check_unchanged()
+        changed = {self._plans[tensor].name: buffer for tensor, buffer in self._buffers.items()}
+        fills = self._contents.fills(self._path, changed)
+        for place, fill in fills:
+            self._partials.append(PartialFile(place))
+            self._partials[-1].fill(fill)
+        self._contents.check_unchanged()
+        with contextlib.ExitStack() as undo:
+            for (place, _), partial in zip(fills, self._partials, strict=True):
+                partial.commit()
+                undo.callback(place.unlink)
+            undo.pop_all()
+
+    def discard(self) -> None:
+        """Remove unfinished files and let go of the memory."""
+        for partial in self._partials:
+            partial.discard()
+        self._buffers = {}

@@ -1,0 +1,69 @@
+"""A file that is read more than once and must be the same each time."""
+
+import os
+import stat
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from ellq_client.errors import SourceError
+from ellq_client.framing import FRAME_BYTES
+
+
+class SteadyFile:
+    """An ordinary file, as it was when this was made. Errors: SourceError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._stat = path.stat()
+        except OSError as error:
+            raise SourceError(f"cannot read {path}: {error.strerror}") from error
+        if not stat.S_ISREG(self._stat.st_mode):
+            raise SourceError(f"{path} is no ordinary file; weights are read more than once")
+        self.size_bytes = self._stat.st_size
+        self.modified_ns = self._stat.st_mtime_ns
+        """When the file was last modified, in nanoseconds of the file system's clock."""
+
+    def head(self, length: int) -> bytes:
+        """Return the first bytes."""
+        try:
+            with self.path.open("rb") as file:
+                return file.read(length)
+        except OSError as error:
+            raise SourceError(f"cannot read {self.path}: {error.strerror}") from error
+
+    @contextmanager
+    def opened(self) -> Generator[BinaryIO]:
+        """Open the file for whatever only reads; every error of the system in there is told as one of reading this file.
+
+        What changed before or meanwhile is refused.
+        """
+        try:
+            with self.path.open("rb") as file:
+                self._check(os.fstat(file.fileno()))
+                yield file
+                self._check(os.fstat(file.fileno()))
+        except OSError as error:
+            raise SourceError(f"cannot read {self.path}: {error.strerror}") from error
+
+    def pieces(self, begin: int, end: int) -> Iterator[bytes]:
+        """Yield a range of the file, in pieces of at most FRAME_BYTES."""
+        with self.opened() as file:
+            file.seek(begin)
+            remaining = end - begin
+            while remaining and (data := file.read(min(FRAME_BYTES, remaining))):
+                remaining -= len(data)
+                yield data
+
+    def check_unchanged(self) -> None:
+        """Refuse a file that is not what it was."""
+        try:
+            self._check(self.path.stat())
+        except OSError as error:
+            raise SourceError(f"cannot read {self.path}: {error.strerror}") from error
+
+    def _check(self, now: os.stat_result) -> None:
+        if (now.st_size, now.st_mtime_ns, now.st_ino) != (self._stat.st_size, self._stat.st_mtime_ns, self._stat.st_ino):
+            raise SourceError(f"{self.path} changed while it was read")

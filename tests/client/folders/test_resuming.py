@@ -1,0 +1,194 @@
+"""Killed at any moment, the same request goes on, and the end is the same to the byte."""
+
+import contextlib
+import os
+from itertools import count
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file, save_file
+from tests.client.folders.models import INDEX, shard_name, tree, write_model
+
+from ellq_client import Client, Fraction, OutputError, Tail
+from ellq_client.folders.files import PROGRESS
+from ellq_client.folders.finished import REPORT
+
+TAIL = Tail(epsilon=0.3, p=2)
+HALF_OF_ALL = Fraction(pruned_ratio=0.5, scope="global")
+
+
+class Killed(BaseException):
+    """The process is no more: whatever it still tries does nothing to the disk."""
+
+
+class Death:
+    """Ends the process, as far as the disk can tell, at its n-th change."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, *, after: int) -> None:
+        self.changes_left = after
+        for name in ("replace", "fsync", "mkdir", "rmdir", "unlink", "truncate"):
+            patch.setattr(os, name, self.mortal(getattr(os, name)))
+        patch.setattr(Path, "open", self.mortal(Path.open, counts=lambda path, mode="r", *_, **__: mode not in ("r", "rb")))
+
+    def mortal(self, change, counts=lambda *_, **__: True):
+        def changed(*arguments, **options):
+            if counts(*arguments, **options):
+                if not self.changes_left:
+                    raise Killed
+                self.changes_left -= 1
+            return change(*arguments, **options)
+
+        return changed
+
+
+def names_and_bytes(root: Path) -> dict[str, bytes]:
+    return tree(root) | {f"{path.relative_to(root).as_posix()}/": b"" for path in root.rglob("*") if path.is_dir()}
+
+
+@pytest.mark.parametrize("rule", [TAIL, HALF_OF_ALL], ids=["shard by shard", "all shards at once"])
+def test_a_kill_at_every_change_of_the_disk(client, tmp_path, monkeypatch, rule):
+    model = write_model(tmp_path / "model")
+    client.compress(model, tmp_path / "reference", rule=rule).result()
+    reference = names_and_bytes(tmp_path / "reference")
+    for number in count():
+        out = tmp_path / f"out{number}"
+        with monkeypatch.context() as patch:
+            death = Death(patch, after=number)
+            with contextlib.suppress(Killed):
+                client.compress(model, out, rule=rule).result()
+        if death.changes_left:
+            break
+        if (out / INDEX).exists():  # whoever looks now may take it for finished
+            assert {name: data for name, data in tree(out).items() if not name.startswith(PROGRESS)} == tree(
+                tmp_path / "reference"
+            )
+        client.compress(model, out, rule=rule).result()
+        assert names_and_bytes(out) == reference, f"killed before change {number}"
+    assert names_and_bytes(out) == reference
+    assert number > 30
+
+
+def test_what_is_finished_is_not_sent_again(fake, model, tmp_path, monkeypatch):
+    with Client(fake.address) as client:
+        with client.compress(model, tmp_path / "out", rule=TAIL) as run:
+            names = [next(run).name for _ in range(4)]
+        assert len(fake.uploads) == 2
+        with client.compress(model, tmp_path / "out", rule=TAIL) as run:
+            rest = [report.name for report in run]
+            result = run.result()
+    assert fake.uploads[2:] == [(model / shard_name(number, 3)).read_bytes() for number in (2, 3)]
+    assert [tensor.name for tensor in result.tensors] == [*names[:3], *rest]
+
+
+def test_a_finished_output_is_recognised(fake, model, tmp_path):
+    with Client(fake.address) as client:
+        first = client.compress(model, tmp_path / "out", rule=TAIL).result()
+        calls = len(fake.uploads)
+        again = client.compress(model, tmp_path / "out", rule=TAIL).result()
+        assert (again, len(fake.uploads)) == (first, calls)
+        (tmp_path / "out" / "config.json").write_text("other")
+        with pytest.raises(OutputError, match="is not empty"):
+            client.compress(model, tmp_path / "out", rule=TAIL).result()
+        with pytest.raises(OutputError, match="is not empty"):
+            client.compress(model, tmp_path / "out", rule=HALF_OF_ALL).result()
+    assert (tmp_path / "out" / "config.json").read_text() == "other"
+
+
+@pytest.fixture
+def unfinished(fake, model, tmp_path):
+    """Return an output of which one shard is finished, and a client to go on with."""
+    with Client(fake.address) as client:
+        with client.compress(model, tmp_path / "out", rule=TAIL) as run:
+            for _ in range(4):
+                next(run)
+        assert [*tree(tmp_path / "out" / PROGRESS)].count("journal.jsonl") == 1
+        yield tmp_path / "out", client
+
+
+def test_another_request_is_refused(unfinished, model):
+    out, client = unfinished
+    before = tree(out)
+    with pytest.raises(OutputError, match=r"unfinished compression; repeat the command that began it") as caught:
+        client.compress(model, out, rule=Tail(epsilon=0.2, p=2), exclude=["x"]).result()
+    assert str(caught.value).splitlines()[1:] == [
+        "  it was begun with another rule: {'kind': 'tail', 'epsilon': 0.3, 'p': 2, 'scope': 'neuron'}, "
+        "now {'kind': 'tail', 'epsilon': 0.2, 'p': 2, 'scope': 'neuron'}",
+        "  it was begun with another exclude: [], now ['x']",
+    ]
+    assert tree(out) == before
+
+
+def test_a_changed_source_is_refused(unfinished, model):
+    out, client = unfinished
+    before = tree(out)
+    name = shard_name(1, 3)
+    save_file({key: -array for key, array in load_file(model / name).items()}, model / name)
+    (model / INDEX).write_text((model / INDEX).read_text() + " ")
+    with pytest.raises(OutputError) as caught:
+        client.compress(model, out, rule=TAIL).result()
+    assert str(caught.value).splitlines()[1:] == [
+        f"  {name} of the source is not what it was then",
+        "  the index of the source is not what it was then",
+    ]
+    assert tree(out) == before
+
+
+def test_a_torn_line_of_the_journal_is_a_part_to_make_again(unfinished, model, fake):
+    out, client = unfinished
+    journal = out / PROGRESS / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-5])
+    client.compress(model, out, rule=TAIL).result()
+    assert len(fake.uploads) == 2 + 3
+    assert tree(out).keys() == tree(model).keys() | {REPORT}
+
+
+def test_a_finished_shard_that_changed_is_made_again(unfinished, model, fake):
+    out, client = unfinished
+    shard = out / PROGRESS / shard_name(1, 3)
+    data = bytearray(shard.read_bytes())
+    data[-1] ^= 1
+    shard.write_bytes(data)
+    client.compress(model, out, rule=TAIL).result()
+    assert len(fake.uploads) == 2 + 3
+    assert (out / shard.name).read_bytes() == (model / shard.name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("journal.jsonl", "{}\n"), ("journal.jsonl", "[\n"), ("plan.json", "["), ("plan.json", "3")]
+)
+def test_damaged_notes_are_named(unfinished, model, name, text):
+    out, client = unfinished
+    (out / PROGRESS / name).write_text(text)
+    with pytest.raises(OutputError, match=f"{name} is damaged .*; remove .*out and begin anew"):
+        client.compress(model, out, rule=TAIL).result()
+
+
+def test_two_at_once_are_refused(unfinished, model, fake):
+    out, client = unfinished
+    with client.compress(model, out, rule=TAIL) as run, Client(fake.address) as other:
+        next(run)
+        with pytest.raises(OutputError, match="another process is at work on"):
+            other.compress(model, out, rule=TAIL).result()
+        assert run.result().summary.tensors == 7
+
+
+def test_an_unfinished_output_is_no_source(unfinished, tmp_path):
+    out, client = unfinished
+    with pytest.raises(Exception, match="itself a compression that is not finished"):
+        client.compress(out, tmp_path / "again", rule=TAIL).result()
+    assert not (tmp_path / "again").exists()
+
+
+def test_whoever_is_refused_later_is_told_what_is_kept(fake, refusal, model, tmp_path, no_waiting):
+    import grpc
+
+    with Client(fake.address) as client:
+        run = client.compress(model, tmp_path / "out", rule=TAIL)
+        for _ in range(3):
+            next(run)
+        fake.refusals = [refusal(grpc.StatusCode.INVALID_ARGUMENT)]
+        with pytest.raises(Exception, match="no") as caught:
+            run.result()
+    assert caught.value.__notes__ == [
+        f"1 of 3 parts of {model} are finished in {tmp_path / 'out'}; the same command goes on from there"
+    ]
