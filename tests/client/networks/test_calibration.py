@@ -221,6 +221,6 @@ def test_frames_are_small_and_whole():
     frames = list(Calibration({"a": moments, "b": TensorMoments(np.ones(3))}, 1).to_frames())
     assert [frame.tensor for frame in frames] == ["a", "a", "b"]
     assert [len(frame.second_moments) for frame in frames] == [800, 0, 3]
-    assert all(frame.ByteSize() < (1 << 20) + 8 * 600 + 64 for frame in frames)
+    assert all(frame.ByteSize() < FRAME_BYTES + 8 * 800 + 64 for frame in frames)
     joined = np.frombuffer(b"".join(frame.matrix for frame in frames), "<f8")
-    assert np.array_equal(joined.reshape(2, 300, 300), matrix)
+    assert np.array_equal(joined.reshape(2, 400, 400), matrix)
