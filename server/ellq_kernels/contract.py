@@ -55,8 +55,9 @@ class Kernels(Protocol):
     def scratch_bytes_a_weight(self) -> int:
         """Most memory beside the weights themselves that any operation takes, in bytes for each weight.
 
-        Keys take 8 bytes for each weight of their own as long as they are held. `lasso` takes up to 128 bytes for each fan-in
-        and thread instead, little beside the matrices.
+        `kth_largest` takes at most 2 bytes for each weight of the pool. Keys take 8 bytes for each weight of their own as
+        long as they are held. `lasso` takes up to 128 bytes for each fan-in and thread instead, little beside the matrices.
+        What does not grow with the weights, some MiB a thread, is not counted.
         """
         ...
 

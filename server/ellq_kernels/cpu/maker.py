@@ -49,8 +49,8 @@ class CpuKernels:
 
     @property
     def scratch_bytes_a_weight(self) -> int:
-        """None that grows with a tensor; 8 MiB of keys a thread and tables of a few MiB, whatever its size."""
-        return 0
+        """Candidates of a threshold: at most an eighth of the weights, in float64, twice."""
+        return 2
 
     def load(self, payload: bytearray | memoryview, *, dtype: str, neurons: int, fan_in: int) -> CpuWeights:
         """Share the buffer."""

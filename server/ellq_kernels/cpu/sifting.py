@@ -34,7 +34,7 @@ def sift(threads: Threads, pool: Sequence[CpuWeights], kept: int) -> tuple[float
     def task(part: int, first: int, last: int) -> tuple[tuple[int, int, int, int], Array]:
         inside = np.empty(min(max((last - first) // 8, ROOMS[0]), ROOMS[1]))
         found = sift_block(pool[part].bits[first:last], pool[part].format, low, high, inside)
-        return found, inside[: found[2] - found[1]]
+        return found, inside[: found[2] - found[1]].copy()  # a view would keep all the room of every block
 
     blocks = [(part, *block) for part, weights in enumerate(pool) for block in threads.ranges(weights.count, weights_each=1)]
     found = threads.run(task, blocks)
