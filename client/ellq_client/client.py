@@ -13,7 +13,7 @@ import grpc
 from ellq_client import conversations
 from ellq_client.actions import Action, Deliver, Dialogue, Event, Method, Open, Receive
 from ellq_client.channels import ServerAddress, open_channel, open_methods, server_address
-from ellq_client.embedded import start_server
+from ellq_client.embedded import close_before_threads_are_joined, start_server
 from ellq_client.errors import RemoteError
 from ellq_client.folders import calls as folder_calls
 from ellq_client.refusals import read_refusal
@@ -177,6 +177,7 @@ class _Connection:
         address = self.server.uri
         if address is None:
             server = start_server()
+            close_before_threads_are_joined(self)
             self._closing.append(weakref.finalize(self, server.stop))
             address = server.address
         channel = open_channel(address, self.server.tls)

@@ -2,10 +2,12 @@
 
 import shutil
 import tempfile
+import threading
+import weakref
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ellq_client.errors import ServerExtraMissing
 
@@ -42,6 +44,29 @@ def start_server() -> EmbeddedServer:
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise
+
+
+class Closable(Protocol):
+    """What can be closed, more than once."""
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+
+def close_before_threads_are_joined(connection: Closable) -> None:
+    """Close a connection to a server in this process, if it still lives, before the interpreter waits for its threads.
+
+    At its end the interpreter joins the threads of executors first, and a worker in the middle of an answer that nobody reads
+    any more would wait for its idle time. Only the hook that executors use themselves comes before that; it has no public name.
+    """
+    living = weakref.ref(connection)
+
+    def close() -> None:
+        if (one := living()) is not None:
+            one.close()
+
+    threading._register_atexit(close)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
 
 def serve(arguments: list[str]) -> int:

@@ -133,7 +133,7 @@ ENDINGS = {
     "  with Client() as client:\n"
     "    for report in compress(client): os.kill(os.getpid(), signal.SIGINT)\n"
     "except KeyboardInterrupt: raise SystemExit(7)",
-    "a deadline": "with Client(timeout_seconds=0.4) as client:\n"
+    "a deadline": "with Client(timeout_seconds=0.05) as client:\n"
     "  try: compress(client).result()\n"
     "  except DeadlineExceeded: raise SystemExit(7)",
 }
