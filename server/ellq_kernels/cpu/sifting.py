@@ -20,7 +20,7 @@ SAMPLE = 1 << 17
 SAMPLED = 16
 """Of how many weights at least one is in the sample."""
 
-ROOMS = (1 << 12, 1 << 20)
+ROOMS = (1 << 6, 1 << 20)
 """Least and most candidates that a block has room for, 8 bytes each; between them an eighth of its weights."""
 
 
@@ -43,9 +43,9 @@ def sift(threads: Threads, pool: Sequence[CpuWeights], kept: int) -> tuple[float
         return high, kept - over_high
     if over_low < kept <= from_low:
         return low, kept - over_low
-    inside = np.concatenate([candidates for _, candidates in found])
-    if not from_high < kept <= over_low or len(inside) < over_low - from_high:
+    if not from_high < kept <= over_low or sum(len(candidates) for _, candidates in found) < over_low - from_high:
         return None
+    inside = np.concatenate([candidates for _, candidates in found])
     place = over_low - kept
     inside.partition(place)
     return float(inside[place]), kept - from_high - int((inside > inside[place]).sum())

@@ -11,7 +11,7 @@ import grpc
 import numpy as np
 
 from ellq_client import Client, EllqError, Fraction
-from tests.benchmarks.bench.bare_server import ECHO, UPLOAD
+from tests.benchmarks.bench.bare_server import ECHO, OPTIONS, UPLOAD
 
 RULE = Fraction(pruned_ratio=0.5)
 
@@ -125,8 +125,8 @@ def _client(target: str, ca_file: str | None) -> Client:
 
 def _bare_channel(target: str, ca_file: str | None) -> grpc.Channel:
     if ca_file is None:
-        return grpc.insecure_channel(target)
-    return grpc.secure_channel(target, grpc.ssl_channel_credentials(Path(ca_file).read_bytes()))
+        return grpc.insecure_channel(target, options=OPTIONS)
+    return grpc.secure_channel(target, grpc.ssl_channel_credentials(Path(ca_file).read_bytes()), options=OPTIONS)
 
 
 def _messages(size_bytes: int, chunk_bytes: int) -> Iterator[bytes]:
