@@ -69,10 +69,12 @@ def fitting_header_length(prefix: bytes | bytearray, *, size_bytes: int, name: s
 def parse_header(header: bytes, *, size_bytes: int, name: str) -> tuple[StoredTensor, ...]:
     """Return the tensors of a safetensors header in offset order, which must fill `size_bytes` exactly. Errors: SourceError."""
     try:
-        entries: dict[str, Any] = json.loads(header[LENGTH_BYTES:])
+        entries: dict[str, Any] = json.loads(header[LENGTH_BYTES:].decode())
+        if b"\\u" in header:
+            check_text(entries)
         entries.pop(METADATA, None)
         tensors = [_read_entry(key, entry, len(header)) for key, entry in entries.items()]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise SourceError(f"{name} is no safetensors file: its header does not hold together ({error})") from error
     tensors.sort(key=lambda tensor: (tensor.begin, tensor.end))
     place = len(header)
@@ -86,6 +88,15 @@ def parse_header(header: bytes, *, size_bytes: int, name: str) -> tuple[StoredTe
     if place < size_bytes:
         raise SourceError(f"{name} is no safetensors file: {size_bytes - place} bytes after its last tensor")
     return tuple(tensors)
+
+
+def check_text(value: Any) -> None:
+    """Refuse JSON with halves of surrogate pairs, which escapes can spell but UTF-8 cannot hold. Errors: ValueError."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        around = error.object[max(error.start - 20, 0) : error.end]
+        raise ValueError(f"it has half of a surrogate pair, which is no character, at the end of {around!a}") from error
 
 
 def _read_entry(name: str, entry: Any, header_bytes: int) -> StoredTensor:

@@ -8,8 +8,9 @@ from ellq.v1 import compression_pb2 as pb
 from ellq.v1.frames import Data
 from ellq_client.checkpoint import LENGTH_BYTES, StoredTensor, header_length, parse_header
 from ellq_client.errors import InvalidNetwork
+from ellq_client.framing import FRAME_BYTES
 from ellq_client.graphs import read_topology
-from ellq_client.sources import FRAME_BYTES, Source
+from ellq_client.sources import Source
 from ellq_math.network.nodes import Conv, Linear
 from ellq_math.network.topology import InvalidTopology, read_graph
 

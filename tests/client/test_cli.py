@@ -62,6 +62,22 @@ def test_compress_writes_the_file_and_says_what_is_not_promised(ellq, checkpoint
     assert "network    No statement about the whole network" in out
 
 
+@pytest.mark.parametrize("suffix", ["safetensors", "npz"])
+def test_the_size_is_as_before_only_in_the_same_format(ellq, tmp_path, suffix):
+    arrays = {"w": np.ones((4, 4), np.float32)}
+    source = tmp_path / f"m.{suffix}"
+    save_file(arrays, source) if suffix == "safetensors" else np.savez(source, **arrays)
+    output = tmp_path / "small.safetensors"
+    code, out, err = ellq("compress", source, "-o", output, "--rule", "sparsity-index")
+    assert code == 0, err
+    assert f"{output.stat().st_size} bytes{' as before' if suffix == 'safetensors' else ''}: cut" in out
+
+
+def test_a_file_for_tls_that_cannot_be_read_is_a_local_file(ellq, checkpoint):
+    code, _, err = ellq("analyze", checkpoint, "--tls-ca", "absent.pem")
+    assert (code, "cannot read absent.pem for TLS: No such file" in err) == (exits.LOCAL_FILE, True), err
+
+
 def test_options_become_the_request(ellq, fake, checkpoint):
     words = """
         --rule pq-index --q 1.5 --beta 0.5 --scope layer --index-q 0.25 --index-pq 0.5 2 --include a* --include b* --exclude c*

@@ -51,7 +51,9 @@ CODES: dict[type[errors.EllqError], int] = {
 
 
 def exit_code(error: errors.EllqError) -> int:
-    """Return the exit code of an error: that of the nearest class in CODES."""
+    """Return the exit code of an error: that of the nearest class in CODES, but a local file's for one that TLS cannot read."""
+    if isinstance(error, errors.TlsFailure) and isinstance(error.__cause__, OSError):
+        return LOCAL_FILE
     return next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
 
 

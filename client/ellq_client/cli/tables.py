@@ -3,6 +3,7 @@
 import sys
 from decimal import ROUND_CEILING, Decimal
 from math import prod
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -113,7 +114,8 @@ def _totals(result: Analysis) -> list[str]:
             f"dead       {_count(dead)} neurons that nothing uses any more were cut; `ellq shrink` takes them out for good"
         )
     if isinstance(result, Compression) and result.output is not None:
-        size = f"{_count(result.header_bytes + result.payload_bytes)} bytes as before"
+        same = family_of(Path(result.source.name)) is None  # what was of another format had another size
+        size = f"{_count(result.header_bytes + result.payload_bytes)} bytes{' as before' if same else ''}"
         told = size if family_of(result.output) is None else "all else as in the source"
         lines.append(f"written    {result.output}, {told}: cut weights are stored as zeros")
     return lines

@@ -15,7 +15,7 @@ from ellq_client.enclosures import Enclosures
 from ellq_client.errors import OutputError
 from ellq_client.fitting import fitted
 from ellq_client.folders.chain import source_of
-from ellq_client.folders.files import PROGRESS, tree_of
+from ellq_client.folders.files import PROGRESS, trees_of
 from ellq_client.folders.finished import REPORT, finished_report
 from ellq_client.folders.folder import Folder, open_folder
 from ellq_client.folders.parts import compress_parts
@@ -72,9 +72,8 @@ def _source(weights: WeightSource) -> Source:
 def _check_apart(folder: Folder, output: Path) -> None:
     """Refuse an output that would be read as source, or overwrite it. Errors: OutputError."""
     source, place = folder.path.resolve(), output.resolve()
-    for tree in (source, tree_of(source)):
-        if place.is_relative_to(tree) or source.is_relative_to(place):
-            raise OutputError(f"{output} and the source {folder.path} lie one in the other; name a folder elsewhere")
+    if source.is_relative_to(place) or any(place.is_relative_to(tree) for tree in trees_of(source)):
+        raise OutputError(f"{output} and the source {folder.path} lie one in the other; name a folder elsewhere")
 
 
 def _put_in_place(folder: Folder, told: FolderReport, place: Workplace) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 from ellq.v1.frames import Data
 from ellq_client.checkpoint import LENGTH_BYTES, Checkpoint, StoredTensor, parse_header
 from ellq_client.folders.folder import Shard
-from ellq_client.sources import FRAME_BYTES, Source
+from ellq_client.framing import FRAME_BYTES
+from ellq_client.sources import Source
 
 
 def source_of(shards: Sequence[Shard], *, name: str) -> Source:

@@ -1,4 +1,4 @@
-"""The files of a folder. Links, as a model hub's cache has them, are followed once and never out of their tree."""
+"""The files of a folder. Links, as a model hub's cache has them, are followed once and lead nowhere else."""
 
 import os
 import stat
@@ -14,7 +14,7 @@ PROGRESS = ".ellq-progress"
 _LEFT_OUT = frozenset({".git", ".cache"})
 """Folders that hold copies of the very weights that are compressed."""
 
-_SNAPSHOTS = "snapshots"
+_SNAPSHOTS, _BLOBS = "snapshots", "blobs"
 _MOST_TOLD = 10
 
 
@@ -32,16 +32,17 @@ def list_files(folder: Path) -> tuple[FolderFile, ...]:
     """Return all files of a folder and the folders in it, by name. Errors: SourceError that lists all that is wrong."""
     try:
         root = folder.resolve(strict=True)
-        found = list(_walk(root, root, tree_of(root)))
+        found = list(_walk(root, root, trees_of(root)))
     except OSError as error:
         raise SourceError(f"cannot read {folder}: {error.strerror}") from error
     refuse(folder, [one for one in found if isinstance(one, str)])
     return tuple(sorted((one for one in found if isinstance(one, FolderFile)), key=lambda file: file.name))
 
 
-def tree_of(root: Path) -> Path:
-    """Return the folder that links must not leave: that of the whole repository for a snapshot in a hub's cache."""
-    return root.parent.parent if root.parent.name == _SNAPSHOTS else root
+def trees_of(root: Path) -> tuple[Path, ...]:
+    """Return the folders that links may lead into: this one and, for a snapshot in a hub's cache, that of its blobs."""
+    blobs = root.parent.parent / _BLOBS
+    return (root, blobs) if root.parent.name == _SNAPSHOTS and blobs.is_dir() else (root,)
 
 
 def refuse(folder: Path, problems: Sequence[str]) -> None:
@@ -51,28 +52,34 @@ def refuse(folder: Path, problems: Sequence[str]) -> None:
         raise SourceError("\n  ".join([f"{folder} cannot be compressed as it is:", *told]))
 
 
-def _walk(directory: Path, root: Path, tree: Path) -> Iterator[FolderFile | str]:
+def _walk(directory: Path, root: Path, trees: Sequence[Path]) -> Iterator[FolderFile | str]:
     """Yield files, and problems as text."""
     with os.scandir(directory) as entries:
         for entry in entries:
             path = Path(entry.path)
             name = path.relative_to(root).as_posix()
-            if entry.is_symlink():
-                yield _follow(path, name, tree)
+            if entry.name == PROGRESS:
+                yield f"{name}: {_told_of_progress(entry)}"
+            elif entry.is_symlink():
+                yield _follow(path, name, trees)
             elif entry.is_file():
                 yield FolderFile(name, path)
             elif not entry.is_dir():
                 yield f"{name} is no ordinary file"
-            elif entry.name == PROGRESS:
-                yield f"{name}: this is itself a compression that is not finished"
             elif entry.name not in _LEFT_OUT:
-                yield from _walk(path, root, tree)
+                yield from _walk(path, root, trees)
 
 
-def _follow(link: Path, name: str, tree: Path) -> FolderFile | str:
+def _told_of_progress(entry: os.DirEntry[str]) -> str:
+    if entry.is_dir(follow_symlinks=False):
+        return "this is itself a compression that is not finished"
+    return "the output needs this name for the work on it; rename the file or move it elsewhere"
+
+
+def _follow(link: Path, name: str, trees: Sequence[Path]) -> FolderFile | str:
     target = Path(os.path.normpath(link.parent / link.readlink()))
-    if not target.is_relative_to(tree):
-        return f"{name} is a link that leads out of {tree}, to {target}"
+    if not any(target.is_relative_to(tree) for tree in trees):
+        return f"{name} is a link that leads out of {' and '.join(map(str, trees))}, to {target}"
     if not os.path.lexists(target):
         return f"{name} is a link to {target}, which does not exist"
     if target.is_symlink() or os.path.realpath(target) != str(target):

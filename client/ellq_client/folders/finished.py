@@ -43,6 +43,8 @@ def finished_report(folder: Folder, plan: dict[str, Any], output: Path) -> Folde
     if told.fingerprint != fingerprint_of(plan):
         return None
     shards = {shard.name: shard for shard in folder.shards}
+    if [name for part in told.parts for name in part.shards] != [*shards] or not all(part.shards for part in told.parts):
+        return None
     whole = all(holds(part, [shards[name] for name in part.shards], output) for part in told.parts)
     return told if whole and _has_others(folder, output) else None
 

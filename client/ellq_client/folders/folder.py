@@ -71,6 +71,7 @@ def open_folder(path: Path) -> Folder:
     weights in folders inside it are other files.
     """
     files = {file.name: file for file in list_files(path)}
+    refuse(path, list(_unspeakable(path, files)))
     index = _find_index(path, files)
     weights = {name: file for name, file in files.items() if name.endswith(_WEIGHTS) and "/" not in name}
     refuse(path, _misplaced(index, weights))
@@ -79,6 +80,15 @@ def open_folder(path: Path) -> Folder:
         refuse(path, list(_contradictions(index, shards)))
     taken = {*weights, *([] if index is None else [index.name])}
     return Folder(path, shards, index, tuple(file for name, file in files.items() if name not in taken))
+
+
+def _unspeakable(path: Path, files: Mapping[str, FolderFile]) -> Iterator[str]:
+    """Yield names that neither an index nor a report can hold; of other files any name can be copied."""
+    for name in (path.resolve().name, *(name for name in files if name.endswith((_WEIGHTS, SUFFIX)) and "/" not in name)):
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            yield f"the name {name!a} is not UTF-8; rename it"
 
 
 def _find_index(path: Path, files: Mapping[str, FolderFile]) -> Index | None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from ellq_client.checkpoint import check_text
 from ellq_client.errors import SourceError
 from ellq_client.folders.files import FolderFile
 
@@ -42,6 +43,7 @@ def read_index(file: FolderFile) -> Index:
     try:
         text = file.path.read_bytes()
         entries: Any = json.loads(text, object_pairs_hook=_unique)
+        check_text(entries)
         weight_map = _object(entries, "the index").get("weight_map")
         names = _object(weight_map, "weight_map")
         metadata = _object(entries.get("metadata") or {}, "metadata")

@@ -1,10 +1,13 @@
 """Writing into an output folder, so that a kill at any moment leaves old or new, never half of a file."""
 
+import errno
 import os
 import shutil
+import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from ellq_client.errors import OutputError
 
@@ -18,9 +21,35 @@ def reported(path: Path) -> Generator[None]:
         raise OutputError(f"cannot write {error.filename or path}: {error.strerror}") from error
 
 
+def create(place: Path) -> BinaryIO:
+    """Return a new file, in place of whatever file or link had its name."""
+    place.unlink(missing_ok=True)
+    return place.open("xb")
+
+
+def open_own(place: Path, flags: int) -> int:
+    """Return a handle of an ordinary file, reached by no link. Errors: OSError; OutputError for anything else."""
+    try:
+        handle = os.open(place, flags | os.O_NOFOLLOW | os.O_NONBLOCK, mode=0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise OutputError(f"{place} is no ordinary file; name a new folder or an empty one") from error
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OutputError(f"{place} is no ordinary file; name a new folder or an empty one")
+    return handle
+
+
+def read_own(place: Path) -> bytes:
+    """Return what lies in an ordinary file, reached by no link. Errors: OSError; OutputError for anything else."""
+    with open(open_own(place, os.O_RDONLY), "rb") as file:
+        return file.read()
+
+
 def put(data: bytes | Path, place: Path, *, by: Path) -> None:
-    """Put bytes, or a copy of a file with its permissions, at a place; `by` is a free name on the same disk."""
-    with by.open("wb") as file:
+    """Put bytes, or a copy of a file with its permissions, at a place; `by` is a name on the same disk that nobody needs."""
+    with create(by) as file:
         if isinstance(data, Path):
             with data.open("rb") as original:
                 shutil.copyfileobj(original, file, length=1 << 20)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any
+from typing import Any, cast
 
 from ellq_client.folders.folder import Folder, Shard
 from ellq_client.plain import to_plain
@@ -32,6 +32,20 @@ def fingerprint_of(plan: Mapping[str, Any]) -> str:
     return sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
 
 
+def read_plan(text: bytes) -> dict[str, Any]:
+    """Return a plan that was written down; of one of another version no more than that can be said. Errors: ValueError."""
+    try:
+        plan: Any = json.loads(text)
+    except RecursionError as error:
+        raise ValueError(str(error)) from error
+    if not isinstance(plan, dict):
+        raise ValueError("it is not an object")
+    told = cast("dict[str, Any]", plan)
+    if told.get("schema") == SCHEMA and not _has_fields(told):
+        raise ValueError("its fields are not those of a plan")
+    return told
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return, in words, what two plans differ in."""
     if old.get("schema") != SCHEMA:
@@ -44,6 +58,20 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     told = [f"it was begun with another {name}: {asked.get(name)}, now {asks[name]}" for name in options]
     told += [f"{name} of the source is not what it was then" for name in names]
     return told + (["the index of the source is not what it was then"] if old["index"] != new["index"] else [])
+
+
+def _has_fields(plan: Mapping[str, Any]) -> bool:
+    shards: Any = plan.get("shards")
+    return (
+        isinstance(plan.get("request"), dict)
+        and isinstance(shards, list)
+        and all(isinstance(shard, dict) and _is_named(cast("dict[str, Any]", shard)) for shard in cast("list[Any]", shards))
+        and isinstance(plan.get("index", 0), str | None)
+    )
+
+
+def _is_named(shard: Mapping[str, Any]) -> bool:
+    return isinstance(shard.get("name"), str)
 
 
 def _fingerprint(shard: Shard) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ellq_client.folders.folder import Shard
-from ellq_client.folders.places import reported
+from ellq_client.folders.places import create, reported
 from ellq_client.values import TensorPlan
 
 
@@ -56,7 +56,7 @@ class ShardsSink:
         shard = self._shards[self._begun]
         self._begun += 1
         with reported(self._directory):
-            self._file = (self._directory / shard.name).open("wb")
+            self._file = create(self._directory / shard.name)
             self._file.write(shard.header)
 
     def _finish(self) -> None:

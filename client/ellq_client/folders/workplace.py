@@ -12,13 +12,14 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
 from ellq_client.errors import OutputError, ReportError
 from ellq_client.folders.files import PROGRESS
-from ellq_client.folders.places import flush_names, put, reported
-from ellq_client.folders.plan import differences
+from ellq_client.folders.places import flush_names, open_own, put, read_own, reported
+from ellq_client.folders.plan import differences, read_plan
 from ellq_client.plain import from_plain, to_plain
 from ellq_client.report import Part
 
@@ -51,7 +52,7 @@ class Workplace:
         line = json.dumps(to_plain(part), allow_nan=False).encode() + b"\n"
         with reported(self.directory):
             flush_names(self.directory)
-            with (self.directory / _JOURNAL).open("ab") as journal:
+            with open(open_own(self.directory / _JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as journal:
                 journal.write(line)
                 journal.flush()
                 os.fsync(journal.fileno())
@@ -75,13 +76,14 @@ class Workplace:
     def remove(self) -> None:
         """End the work: all is in its place."""
         with reported(self.output):
-            shutil.rmtree(self.directory)
+            _remove(self.directory)
             flush_names(self.output)
 
     def abandon(self) -> None:
         """Leave nothing behind, when no part was finished here; harmless when one was."""
         if not self.finished:
-            shutil.rmtree(self.directory, ignore_errors=True)
+            with suppress(OSError):
+                _remove(self.directory)
             if self._created and not any(self.output.iterdir()):
                 self.output.rmdir()
 
@@ -97,8 +99,8 @@ class Workplace:
 
     def _agree_on(self, plan: Mapping[str, Any]) -> None:
         place = self.directory / _PLAN
-        if place.exists():
-            problems = differences(_read_plan(place), plan)
+        if os.path.lexists(place):
+            problems = _differences(place, plan)
             if problems:
                 advice = "repeat the command that began it, or remove it"
                 raise OutputError("\n  ".join([f"{self.output} holds an unfinished compression; {advice}:", *problems]))
@@ -108,6 +110,10 @@ class Workplace:
             if self._began:
                 self.directory.rmdir()
             raise OutputError(f"{self.output} is not empty ({min(others)}, ...); name a new folder or an empty one")
+        with reported(self.directory):
+            strays = [entry.name for entry in os.scandir(self.directory) if not _is_torn_copy(entry)]
+        if strays:
+            raise OutputError(f"{self.directory} holds {min(strays)} but no {_PLAN}; remove it, or name a new folder")
         with reported(place):
             put(json.dumps(plan, indent=1).encode(), place, by=self.directory / _COPY)
             flush_names(self.directory)
@@ -116,29 +122,45 @@ class Workplace:
         """Remove what a kill left of a last line."""
         journal = self.directory / _JOURNAL
         with reported(journal):
-            if journal.exists():
-                os.truncate(journal, journal.read_bytes().rfind(b"\n") + 1)
+            if os.path.lexists(journal):
+                with open(open_own(journal, os.O_RDWR), "rb+") as file:
+                    os.truncate(file.fileno(), file.read().rfind(b"\n") + 1)
 
 
 def read_journal(output: Path) -> list[Part]:
     """Return what is finished of an output, begun or not; others may be writing there. Errors: OutputError."""
     journal = output / PROGRESS / _JOURNAL
     with reported(journal):
-        lines = journal.read_bytes().split(b"\n") if journal.exists() else [b""]
+        lines = read_own(journal).split(b"\n") if os.path.lexists(journal) else [b""]
     try:
         return [from_plain(Part, json.loads(line), path="journal") for line in lines[:-1]]  # the last may be torn
-    except (ValueError, ReportError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError, ReportError) as error:
         raise OutputError(f"{journal} is damaged ({error}); remove {output} and begin anew") from error
 
 
-def _read_plan(place: Path) -> dict[str, Any]:
+def _differences(place: Path, plan: Mapping[str, Any]) -> list[str]:
     with reported(place):
-        text = place.read_bytes()
+        text = read_own(place)
     try:
-        plan: Any = json.loads(text)
-        return {**plan}
-    except (ValueError, TypeError) as error:
+        return differences(read_plan(text), plan)
+    except (ValueError, RecursionError) as error:
         raise OutputError(f"{place} is damaged ({error}); remove {place.parent.parent} and begin anew") from error
+
+
+def _is_torn_copy(entry: os.DirEntry[str]) -> bool:
+    """Return whether this is what a kill leaves while the plan is written."""
+    return entry.name == _COPY and entry.is_file(follow_symlinks=False)
+
+
+def _remove(directory: Path) -> None:
+    """Remove the folder of work, the plan last: a kill on the way leaves one that can be gone on with."""
+    for name in sorted(os.listdir(directory), key=lambda name: name == _PLAN):
+        place = directory / name
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        else:
+            place.unlink()
+    directory.rmdir()
 
 
 def _make(directory: Path) -> bool:

@@ -33,7 +33,10 @@ class Contents(Protocol):
 
     @property
     def layouts(self) -> Mapping[str, Layout]:
-        """What the format itself knows of how tensors lie, by name; names and shapes are asked for the others."""
+        """What the format itself knows of how tensors lie, by name; the others lie as (out, in).
+
+        A family whose nodes do not tell asks names and shapes itself.
+        """
         ...
 
     @property

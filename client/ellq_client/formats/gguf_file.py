@@ -1,6 +1,5 @@
 """GGUF files. What is written is the file itself, with other bytes in place of some tensors."""
 
-import mmap
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -26,8 +25,7 @@ class GgufFile:
         with self._file.opened() as file:
             if not self._file.size_bytes:
                 raise SourceError(f"{path} is no GGUF file: it is empty")
-            self._data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        tensors = read_header(self._data, name=str(path))
+            tensors = read_header(file, size_bytes=self._file.size_bytes, name=str(path))
         self._plain = {tensor.name: tensor for tensor in tensors if tensor.kind in _DTYPES}
         self._check_places(tensors)
         self.entries: Sequence[Entry] = [self._entry(tensor) for tensor in self._plain.values()]
@@ -57,7 +55,13 @@ class GgufFile:
 
     def _entry(self, tensor: GgufTensor) -> Entry:
         begin, end = tensor.begin, _end(tensor)
-        return Entry(tensor.name, _DTYPES[tensor.kind], tensor.shape, lambda: self._data[begin:end])
+        return Entry(tensor.name, _DTYPES[tensor.kind], tensor.shape, lambda: self._bytes(begin, end))
+
+    def _bytes(self, begin: int, end: int) -> memoryview:
+        """Read a range. It is not mapped: a file that becomes shorter would then end the process."""
+        with self._file.opened() as file:
+            file.seek(begin)
+            return memoryview(file.read(end - begin))
 
     def _check_places(self, tensors: Sequence[GgufTensor]) -> None:
         """Refuse what is cut off, and tensors that share bytes: a change of one would be a change of both."""

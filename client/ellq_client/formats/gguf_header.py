@@ -4,8 +4,10 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. The walk is o
 metadata array into memory, element by element, can be kept busy for ever by twelve bytes that claim 2**60 elements.
 """
 
+import os
 import struct
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from ellq_client.errors import SourceError
 
@@ -31,10 +33,10 @@ class GgufTensor:
     """First byte, from the start of the file."""
 
 
-def read_header(data: memoryview, *, name: str) -> tuple[GgufTensor, ...]:
-    """Return the tensors of a file. Errors: SourceError naming the file and what is wrong."""
-    walk = _Walk(data, name)
-    if bytes(walk.take(4)) != _MAGIC:
+def read_header(file: BinaryIO, *, size_bytes: int, name: str) -> tuple[GgufTensor, ...]:
+    """Return the tensors of a file, read from its start. Errors: SourceError naming the file and what is wrong."""
+    walk = _Walk(file, size_bytes, name)
+    if walk.take(4) != _MAGIC:
         raise SourceError(f"{name} is no GGUF file: it does not begin with {_MAGIC.decode()}")
     version = walk.number("<I")
     if version not in _VERSIONS:
@@ -55,20 +57,32 @@ def read_header(data: memoryview, *, name: str) -> tuple[GgufTensor, ...]:
 
 
 class _Walk:
-    """A place in the bytes that moves forward and never beyond their end."""
+    """A place in a file that moves forward and never beyond its end."""
 
-    def __init__(self, data: memoryview, name: str) -> None:
+    def __init__(self, file: BinaryIO, size_bytes: int, name: str) -> None:
         self.place = 0
-        self._data = data
+        self._file = file
+        self._size_bytes = size_bytes
         self._name = name
 
-    def take(self, length: int) -> memoryview:
+    def take(self, length: int) -> bytes:
         """Return the next bytes."""
-        if length > len(self._data) - self.place:
-            told = f"{length} bytes at {self.place} do not exist, it has {len(self._data)}"
+        self._advance(length)
+        data = self._file.read(length)
+        if len(data) < length:
+            raise SourceError(f"{self._name} became shorter while it was read")
+        return data
+
+    def pass_over(self, length: int) -> None:
+        """Leave out the next bytes."""
+        self._advance(length)
+        self._file.seek(length, os.SEEK_CUR)
+
+    def _advance(self, length: int) -> None:
+        if length > self._size_bytes - self.place:
+            told = f"{length} bytes at {self.place} do not exist, it has {self._size_bytes}"
             raise SourceError(f"{self._name} is no whole GGUF file: {told}")
         self.place += length
-        return self._data[self.place - length : self.place]
 
     def number(self, form: str) -> int:
         """Return the next unsigned number."""
@@ -76,7 +90,7 @@ class _Walk:
 
     def text(self) -> bytes:
         """Return the next string."""
-        return bytes(self.take(self.number("<Q")))
+        return self.take(self.number("<Q"))
 
     def skip(self, kind: int) -> None:
         """Go over a value of metadata."""
@@ -84,10 +98,10 @@ class _Walk:
         if kind == _ARRAY:
             kind, count = self.number("<I"), self.number("<Q")
         if kind in _SCALAR_BYTES:
-            self.take(_SCALAR_BYTES[kind] * count)
+            self.pass_over(_SCALAR_BYTES[kind] * count)
         elif kind == _STRING:
             for _ in range(count):  # each takes eight bytes at least, so a false count ends at the end of the file
-                self.take(self.number("<Q"))
+                self.pass_over(self.number("<Q"))
         else:
             raise SourceError(f"{self._name}: metadata of type {kind} at {self.place} cannot be read")
 

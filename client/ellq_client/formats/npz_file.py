@@ -1,10 +1,11 @@
 """Archives of numpy arrays. Arrays of Python objects are pickles and are refused; so is what inflates out of all proportion."""
 
 import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +19,8 @@ from ellq_client.formats.names import layouts_by_name
 from ellq_client.steady_file import SteadyFile
 
 _SUFFIX = ".npy"
+_LONGEST_REASON = 200
+_MOST_ELEMENTS = 1 << 60
 _HARMLESS_BYTES = 1 << 30
 _MOST_INFLATION = 100
 """Times its own size that a file may inflate to, when that is more than a gibibyte: weights do not deflate that well."""
@@ -28,13 +31,11 @@ class NpzFile:
 
     def __init__(self, path: Path) -> None:
         self._file = SteadyFile(path)
-        try:
-            with self._file.opened() as file, zipfile.ZipFile(file) as archive:
-                self._members = archive.infolist()
-                self._arrays = _checked(self._members, self._file)
-                heads = {name: _read_head(archive, member, path) for name, member in self._arrays.items()}
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-            raise SourceError(f"{path} is no .npz archive that can be read: {error}") from error
+        trouble = f"{path} is no .npz archive that can be read"
+        with self._file.opened() as file, _told_of(trouble), zipfile.ZipFile(file) as archive:
+            self._members = archive.infolist()
+            self._arrays = _checked(self._members, self._file)
+            heads = {name: _read_head(archive, member, path) for name, member in self._arrays.items()}
         numbers = {name: head for name, head in heads.items() if head[1].name in SAFETENSORS_DTYPES}
         self.entries: Sequence[Entry] = [self._entry(name, *head) for name, head in numbers.items()]
         self.layouts: Mapping[str, Layout] = layouts_by_name({name: shape for name, (shape, _) in numbers.items()})
@@ -57,13 +58,12 @@ class NpzFile:
         def fill(file: BinaryIO) -> None:
             with zipfile.ZipFile(file, "w") as new:
                 for member in self._members:
-                    name = names.get(member.filename, "")
-                    old = self._array(name) if name in changed else self._bytes(member)
+                    name = names.get(member.filename)
                     with new.open(_like(member), "w", force_zip64=True) as target:
-                        if isinstance(old, bytes):
-                            target.write(old)
+                        if name is None or name not in changed:
+                            target.write(self._bytes(member))
                         else:
-                            _write_array(target, old, changed[name])
+                            _write_array(target, self._array(name), changed[name])
 
         return [(output, fill)]
 
@@ -71,14 +71,19 @@ class NpzFile:
         return Entry(name, SAFETENSORS_DTYPES[dtype.name], shape, lambda: weight_bytes(self._array(name)))
 
     def _array(self, name: str) -> "np.ndarray[Any, Any]":
-        return np.lib.format.read_array(BytesIO(self._bytes(self._arrays[name])), allow_pickle=False)
+        member = self._arrays[name]
+        data = BytesIO(self._bytes(member))
+        with _told_of(f"{self._file.path}: {member.filename!r} is no numpy array that can be read"):
+            return np.lib.format.read_array(data, allow_pickle=False)
 
     def _bytes(self, member: zipfile.ZipInfo) -> bytes:
-        try:
-            with self._file.opened() as file, zipfile.ZipFile(file) as archive:
-                return archive.read(member)
-        except (EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # RuntimeError: it wants a password
-            raise SourceError(f"{self._file.path}: {member.filename!r} cannot be read: {error}") from error
+        trouble = f"{self._file.path}: {member.filename!r} cannot be read"
+        with self._file.opened() as file, _told_of(trouble), zipfile.ZipFile(file) as archive:
+            data = archive.read(member)
+        if len(data) != member.file_size:
+            told = f"it has {len(data)} bytes, not the {member.file_size} that the archive says"
+            raise SourceError(f"{trouble}: {told}")
+        return data
 
 
 def _checked(members: list[zipfile.ZipInfo], file: SteadyFile) -> dict[str, zipfile.ZipInfo]:
@@ -98,20 +103,42 @@ def _checked(members: list[zipfile.ZipInfo], file: SteadyFile) -> dict[str, zipf
 
 def _read_head(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> tuple[tuple[int, ...], "np.dtype[Any]"]:
     """Return shape and dtype of an array, of which the data must be as long as they say. Errors: SourceError."""
-    with archive.open(member) as file:
-        try:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = read(file)
-        except (ValueError, EOFError) as error:
-            raise SourceError(f"{path}: {member.filename!r} is no numpy array: {error}") from error
-        if dtype.hasobject:
-            raise SourceError(f"{path}: {member.filename!r} holds Python objects, a pickle; nothing was executed")
-        needed = int(np.prod(shape, dtype=object)) * dtype.itemsize
-        if needed != member.file_size - file.tell():
-            told = f"{needed} bytes for {dtype} of shape {list(shape)}, got {member.file_size - file.tell()}"
-            raise SourceError(f"{path}: {member.filename!r} does not hold together: {told}")
+    with _told_of(f"{path}: {member.filename!r} is no numpy array that can be read"), archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+        held = member.file_size - file.tell()
+    if dtype.hasobject:
+        raise SourceError(f"{path}: {member.filename!r} holds Python objects, a pickle; nothing was executed")
+    if not _is_shape(shape):
+        raise SourceError(f"{path}: {member.filename!r} does not hold together: its shape would be {shape}")
+    needed = prod(shape) * dtype.itemsize
+    if needed != held:
+        told = f"{needed} bytes for {dtype} of shape {list(shape)}, got {held}"
+        raise SourceError(f"{path}: {member.filename!r} does not hold together: {told}")
     return shape, dtype
+
+
+def _is_shape(shape: tuple[Any, ...]) -> bool:
+    """Return whether these are sizes that numpy can count with: integers, True not being one, even beside a zero."""
+    return all(type(size) is int and size >= 0 for size in shape) and prod(size or 1 for size in shape) < _MOST_ELEMENTS
+
+
+@contextmanager
+def _told_of(trouble: str) -> Generator[None]:
+    """Tell what libraries raise as SourceError, in a line.
+
+    Each compression has errors of its own, and numpy parses headers as Python.
+    """
+    try:
+        yield
+    except SourceError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the system, not of a library
+        told = f"{type(error).__name__}: {error}".partition("\n")[0][:_LONGEST_REASON]
+        raise SourceError(f"{trouble}: {told}") from error
 
 
 def _like(member: zipfile.ZipInfo) -> zipfile.ZipInfo:

@@ -75,7 +75,12 @@ def external_range(site: Site, folder: Path) -> Range:
     told = {one.key: one.value for one in site.tensor.external_data}
     location, where = told.get("location", ""), f"external data of {site.name!r}"
     path = folder / location
-    if not location or Path(location).is_absolute() or not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        inside = path.resolve().is_relative_to(folder.resolve())
+        size_bytes = path.stat().st_size if path.is_file() else -1
+    except (OSError, ValueError, RuntimeError) as error:  # ValueError: a NUL; RuntimeError: links in a circle, before 3.13
+        raise SourceError(f"{where} would be at {location!r}, which is no place: {error}") from error
+    if not location or Path(location).is_absolute() or not inside:
         raise SourceError(f"{where} would be at {location!r}; allowed is a file in the folder of the model, no link out of it")
     dtype = dtype_of(site.tensor)
     try:
@@ -84,7 +89,6 @@ def external_range(site: Site, folder: Path) -> Range:
         length = int(told.get("length", needed))
     except (ValueError, KeyError) as error:
         raise SourceError(f"{where} has no place in {location!r}: {error}") from error
-    size_bytes = path.stat().st_size if path.is_file() else -1
     if not 0 <= offset <= offset + length <= size_bytes or length != needed:
         held = f"it has {size_bytes}" if size_bytes >= 0 else "there is no such file"
         raise SourceError(f"{where} would be {length} bytes at {offset} of {location!r}, of which it needs {needed}; {held}")

@@ -7,6 +7,9 @@ from typing import Any, TypeAlias
 import onnx
 from onnx import numpy_helper
 
+_MOST_PARTS = 128
+"""Parts that one name is followed for: a few nodes that join a tensor with itself could multiply them without end."""
+
 _PASSING = ("Identity", "Cast", "Dropout", "Slice", "Concat", "Transpose", "Unsqueeze")
 """Operators that hand a tensor on, whole or in parts, so that what takes their output takes the tensor."""
 
@@ -72,18 +75,18 @@ class _Walk:
         """Take nodes, which ONNX keeps in order."""
         for node in nodes:
             if node.op_type == "Constant":
-                for tensor in _tensors(node):
-                    self._add(node.output[0], tensor, scope, path)
+                for name, tensor in zip(node.output, _tensors(node), strict=False):
+                    self._add(name, tensor, scope, path)
                 continue
             taken = [(place, part) for place, name in enumerate(node.input) for part in scope.get(name, ())]
-            if passed := _passed_on(node, scope):
+            if (passed := _passed_on(node, scope)) and node.output:
                 scope[node.output[0]] = passed
                 taken = [(place, part) for place, part in taken if node.op_type != "Concat" and place > 0]
             for place, (site, axes) in taken:
                 site.uses.append(Use(node, place, axes))
             for attribute in node.attribute:
                 for number, below in enumerate([attribute.g] if attribute.HasField("g") else attribute.graphs):
-                    self.graph(below, scope, f"{path}{node.name or node.output[0]}/{attribute.name}{number or ''}/")
+                    self.graph(below, scope, f"{path}{_called(node)}/{attribute.name}{number or ''}/")
 
     def _add(self, name: str, tensor: onnx.TensorProto, scope: _Scope, path: str) -> None:
         unique = name if name not in self._names else f"{path}{name}"
@@ -95,6 +98,10 @@ class _Walk:
         scope[name] = [(site, tuple(range(len(tensor.dims))))]
 
 
+def _called(node: onnx.NodeProto) -> str:
+    return node.name or next(iter(node.output), node.op_type)
+
+
 def _passed_on(node: onnx.NodeProto, scope: _Scope) -> list[tuple[Site, Axes]]:
     """Return what the output of a node stands for; nothing when it computes something else."""
     if node.op_type not in _PASSING or not node.input:
@@ -102,7 +109,9 @@ def _passed_on(node: onnx.NodeProto, scope: _Scope) -> list[tuple[Site, Axes]]:
     names = node.input if node.op_type == "Concat" else node.input[:1]
     if any(name not in scope for name in names):
         return []  # of something that flows
-    parts = [part for name in names for part in scope[name]]
+    parts = list(dict.fromkeys(part for name in dict.fromkeys(names) for part in scope[name]))
+    if len(parts) > _MOST_PARTS:
+        return []
     if node.op_type == "Transpose":
         return [(site, reordered) for site, axes in parts if (reordered := _transposed(node, axes))]
     if node.op_type == "Unsqueeze":
@@ -117,15 +126,26 @@ def _transposed(node: onnx.NodeProto, axes: Axes) -> Axes | None:
 
 
 def _unsqueezed(node: onnx.NodeProto, axes: Axes, scope: _Scope) -> Axes | None:
+    """Return the axes with new ones between; None when a node says where in a way that no runtime takes."""
     places = [tuple(one.ints) for one in node.attribute if one.name == "axes"]
     if len(node.input) > 1:  # since opset 13
-        places = [tuple(numpy_helper.to_array(site.tensor).tolist()) for site, _ in scope.get(node.input[1], ()) if site.small]
-    if not places:
+        places = [_integers(site.tensor) for site, _ in scope.get(node.input[1], ()) if site.small]
+    if not places or not places[0]:
         return None
     width = len(axes) + len(places[0])
-    new = {place % width for place in places[0]}
+    new = {place % width for place in places[0] if -width <= place < width}
+    if len(new) < len(places[0]):
+        return None
     old = iter(axes)
     return tuple(None if place in new else next(old, None) for place in range(width))
+
+
+def _integers(tensor: onnx.TensorProto) -> tuple[int, ...]:
+    """Return the numbers of a tensor; none when it does not hold together."""
+    try:
+        return tuple(numpy_helper.to_array(tensor).tolist())
+    except (ValueError, TypeError):
+        return ()
 
 
 def _tensors(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:

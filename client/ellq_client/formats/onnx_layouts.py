@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from fnmatch import fnmatchcase
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import onnx
 
@@ -39,50 +39,53 @@ def _layout(use: Use, site: Site) -> Layout:
     read = _WEIGHTS.get((node.op_type, use.place)) if node.domain in _DOMAINS else None
     sizes = [1 if axis is None else site.tensor.dims[axis] for axis in use.axes]
     axes = None if read is None else read(_attributes(node), sizes)
-    if axes is None:
+    if axes is None or max(axes) >= len(sizes):
         return left_alone(f"no weights of a layer: {taken}")
     stored = tuple(sorted(found for axis in axes if (found := use.axes[axis]) is not None))
     return Layout(f"weights of a layer: {taken}", neuron_axis=stored)
 
 
-def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    return {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
+def _attributes(node: onnx.NodeProto) -> dict[str, int]:
+    """Return the integers that a node has for attributes; 0 stands for what is none."""
+    return {one.name: one.i for one in node.attribute}
 
 
-def _right_factor(attributes: dict[str, Any], sizes: list[int]) -> Axes | None:
+def _right_factor(attributes: dict[str, int], sizes: list[int]) -> Axes | None:
     """Of x @ W: the last axis, and those that number the matrices of a stack."""
     last = len(sizes) - (2 if attributes.get("transB") else 1)
     return (*range(len(sizes) - 2), last) if len(sizes) > 1 else None
 
 
-def _left_factor(attributes: dict[str, Any], sizes: list[int]) -> Axes | None:
+def _left_factor(attributes: dict[str, int], sizes: list[int]) -> Axes | None:
     """Of W @ x: the last axis but one, and those that number the matrices of a stack."""
     last = len(sizes) - (1 if attributes.get("transA") else 2)
     return (*range(len(sizes) - 2), last) if len(sizes) > 1 else None
 
 
-def _rows(attributes: dict[str, Any], sizes: list[int]) -> Axes | None:
+def _rows(attributes: dict[str, int], sizes: list[int]) -> Axes | None:
     return (0,)
 
 
-def _columns(attributes: dict[str, Any], sizes: list[int]) -> Axes | None:
+def _columns(attributes: dict[str, int], sizes: list[int]) -> Axes | None:
     return (1,)
 
 
-def _transposed_convolution(attributes: dict[str, Any], sizes: list[int]) -> Axes | None:
+def _transposed_convolution(attributes: dict[str, int], sizes: list[int]) -> Axes | None:
     """Of (in, out / groups, ...): with one input a group both axes number neurons; else groups have no axis of their own."""
     groups = attributes.get("group", 1)
+    if len(sizes) < 2:
+        return None
     if groups == 1:
         return (1,)
     return (0, 1) if groups == sizes[0] else None
 
 
-def _recurrent(attributes: dict[str, Any], sizes: list[int]) -> Axes | None:
+def _recurrent(attributes: dict[str, int], sizes: list[int]) -> Axes | None:
     """Of (directions, gates x hidden, in)."""
     return (0, 1) if len(sizes) == 3 else None
 
 
-_Reader: TypeAlias = Callable[[dict[str, Any], list[int]], Axes | None]
+_Reader: TypeAlias = Callable[[dict[str, int], list[int]], Axes | None]
 
 _WEIGHTS: dict[tuple[str, int], _Reader] = {
     **{(kind, 1): _right_factor for kind in ("MatMul", "FusedMatMul", "Gemm", "FusedGemm")},

@@ -47,8 +47,10 @@ class FormatSource:
 
 
 def _check_names(path: Path, names: Iterable[str]) -> None:
-    """Refuse names that no header can hold."""
+    """Refuse names that no header can hold, and the one that nobody can ask for."""
     for name in names:
+        if not name:
+            raise SourceError(f"{path} has a tensor whose name is empty; give it one")
         if name == METADATA or name.encode(errors="ignore").decode() != name:
             raise SourceError(f"{path} has a tensor called {name!a}, which safetensors cannot hold")
 

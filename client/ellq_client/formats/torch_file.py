@@ -39,9 +39,9 @@ class TorchFile:
         owners = same_memory({name: tensor for name, tensor in tensors.items() if name not in unfit}, prefer=is_table)
         unique = {name: tensors[name] for name in owners.values()}
         self.entries: Sequence[Entry] = [_entry(name, tensor) for name, tensor in unique.items()]
+        self._overlapping = {name: _shared(name, other) for name, other in overlapping(unique).items()}
         self.layouts: Mapping[str, Layout] = layouts_by_name({name: tuple(tensor.shape) for name, tensor in unique.items()}) | {
-            name: left_alone(f"it shares memory with {other!r} without being the same")
-            for name, other in overlapping(unique).items()
+            name: left_alone(why) for name, why in self._overlapping.items()
         }
         shared = {name: f"the same tensor as {owner!r}" for name, owner in owners.items() if name != owner}
         states = dict.fromkeys(dropped, "the state of an optimizer; it is left out of the output, too")
@@ -56,7 +56,14 @@ class TorchFile:
         return ()
 
     def fills(self, output: Path, changed: Mapping[str, memoryview]) -> Sequence[tuple[Path, Fill]]:
-        """Read the file again, change tensors where they lie, so that whatever shares them changes too, and save it."""
+        """Read the file again, change tensors where they lie, so that whatever shares them changes too, and save it.
+
+        Errors: OutputError for a tensor of which the change would be one of others, or of itself elsewhere.
+        """
+        for name in changed:
+            if why := self._overlapping.get(name):
+                told = f"tensor {name!r} cannot be changed where it lies: {why}; leave it out, or write .safetensors"
+                raise OutputError(f"cannot write {output}: {told}")
 
         def fill(file: BinaryIO) -> None:
             document, _ = _loaded(self._file.path, mapped=False)
@@ -115,17 +122,29 @@ def _check_stored(path: Path) -> None:
 
 def _named(document: Any, path: Path) -> dict[str, Any]:
     """Return the tensors by name: the keys that lead to them, with dots between."""
-    found = tensors_by_path(document, torch.Tensor)
-    named = {".".join(keys) or "tensor": tensor for keys, tensor in found}
+    try:
+        found = tensors_by_path(document, torch.Tensor)
+    except RecursionError as error:
+        raise SourceError(f"{path} nests too deeply, or holds itself") from error
+    names = [".".join(keys) if keys else "tensor" for keys, _ in found]
+    named = {name: tensor for name, (_, tensor) in zip(names, found, strict=True)}
     if len(named) < len(found):
-        names = [".".join(keys) for keys, _ in found]
         twice = next(name for name in names if names.count(name) > 1)
         raise SourceError(f"{path} has two tensors that would both be called {twice!r}; rename one of the keys")
     return named
 
 
+def _shared(name: str, other: str) -> str:
+    """Return what overlaps, for a person."""
+    if name == other:
+        return "several of its elements share memory"
+    return f"it shares memory with {other!r} without being the same"
+
+
 def _unfit(tensor: Any) -> str | None:
     """Return why a tensor cannot be sent; None when it can."""
+    if tensor.is_nested:
+        return f"a nested tensor of {tensor.dtype}, not an array of numbers"
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
         return f"a {tensor.layout} tensor of {tensor.dtype} on {tensor.device.type}, not an array of numbers"
     if str(tensor.dtype).removeprefix("torch.") not in SAFETENSORS_DTYPES:

@@ -46,5 +46,14 @@ def _extent(tensor: Any) -> tuple[int, int, int]:
 
 
 def _repeats(tensor: Any) -> bool:
-    """Return whether an element has several places in the tensor, as after expand()."""
-    return any(stride == 0 and size > 1 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    """Return whether elements may share memory, as after expand() or in windows that slide by less than their width.
+
+    They cannot when every axis steps over all that the faster ones reach.
+    """
+    reach = 0
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1:
+            if stride <= reach:
+                return True
+            reach += (size - 1) * stride
+    return False

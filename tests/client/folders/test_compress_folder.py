@@ -256,6 +256,20 @@ def test_outputs_that_hold_anything_are_not_touched(client, model, tmp_path):
     assert [*(tmp_path / "out").iterdir()] == [tmp_path / "out" / "mine"]
 
 
+@pytest.mark.parametrize("place", ["cache/blobs/out", "cache/snapshots/mine/out", "cache/out"])
+def test_an_output_lies_apart_from_the_blobs_of_a_cache_too(client, model, tmp_path, place):
+    (tmp_path / "cache" / "snapshots").mkdir(parents=True)
+    (tmp_path / "cache" / "blobs").mkdir()
+    source = model.rename(tmp_path / "cache" / "snapshots" / "mine")
+    if place == "cache/out":
+        client.compress(source, tmp_path / place, rule=TAIL).result()
+        assert (tmp_path / place / "config.json").exists()
+    else:
+        with pytest.raises(OutputError, match="lie one in the other"):
+            client.compress(source, tmp_path / place, rule=TAIL).result()
+        assert not (tmp_path / place).exists()
+
+
 @pytest.mark.parametrize("place", ["model", "model/out", "."])
 def test_source_and_output_lie_apart(client, model, tmp_path, place):
     before = tree(tmp_path)

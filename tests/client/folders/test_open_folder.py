@@ -9,6 +9,7 @@ from safetensors.numpy import load_file, save_file
 from tests.client.folders.models import INDEX, read_index, shard_name, write_index, write_model
 
 from ellq_client import SourceError
+from ellq_client.folders.files import PROGRESS, trees_of
 from ellq_client.folders.folder import open_folder
 from ellq_client.sources import FileSource
 
@@ -154,7 +155,9 @@ def test_links_never_lead_out(model, name, kind):
     (model.parent / "secret").write_text("x")
     (snapshot / name).unlink(missing_ok=True)
     (snapshot / name).symlink_to("../../../secret" if kind == "relative" else model.parent / "secret")
-    with pytest.raises(SourceError, match=f"{name} is a link that leads out of .*models--org--name, to .*/secret"):
+    with pytest.raises(
+        SourceError, match=f"{name} is a link that leads out of .*0123abcd and .*models--org--name/blobs, to .*/secret"
+    ):
         open_folder(snapshot)
 
 
@@ -185,6 +188,75 @@ def test_outside_of_a_cache_the_tree_is_the_folder_itself(model):
     (model / "outside").symlink_to("../beside")
     with pytest.raises(SourceError, match="outside is a link that leads out"):
         open_folder(model)
+
+
+def test_a_parent_called_snapshots_makes_no_hub_cache(model):
+    home = model.parent / "home"
+    (home / "snapshots").mkdir(parents=True)
+    (home / "secret").write_text("x")
+    place = model.rename(home / "snapshots" / "mine")
+    assert trees_of(place) == (place,)
+    (place / "README.md").symlink_to("../../secret")
+    for blobs in (False, True):
+        if blobs:
+            (home / "blobs").mkdir()
+        with pytest.raises(SourceError, match=r"README\.md is a link that leads out of .*, to .*/secret"):
+            open_folder(place)
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_the_name_of_the_work_is_taken(model, kind):
+    place = model / PROGRESS
+    place.write_text("x") if kind == "file" else place.symlink_to("config.json")
+    with pytest.raises(SourceError, match=f"{PROGRESS}: the output needs this name"):
+        open_folder(model)
+
+
+def test_half_a_surrogate_pair_in_the_index_is_refused(model):
+    edit(model, lambda index: index.update(note="\ud800"))
+    with pytest.raises(SourceError, match=rf"{INDEX} is no index of shards: .*surrogate pair.*\\ud800"):
+        open_folder(model)
+
+
+@pytest.mark.parametrize("escaped", [True, False], ids=["escaped", "raw"])
+@pytest.mark.parametrize("place", ["name", "field", "metadata"])
+def test_half_a_surrogate_pair_in_a_header_is_refused(tmp_path, escaped, place):
+    entry = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+    header = {
+        "name": {"\ud800": entry},
+        "field": {"w": {**entry, "note": "\ud800"}},
+        "metadata": {"__metadata__": {"a": "\ud800"}, "w": entry},
+    }[place]
+    text = json.dumps(header, ensure_ascii=escaped).encode(errors="surrogatepass")
+    (tmp_path / "a.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(4))
+    with pytest.raises(SourceError, match=r"a\.safetensors is no safetensors file: .*(surrogate pair|can't decode)"):
+        open_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", [b"\xff.safetensors", b"\xff.safetensors.index.json"])
+def test_names_that_are_not_utf8_are_refused(model, name):
+    os.rename(model / (FIRST if name.endswith(b"safetensors") else INDEX), os.fsencode(model) + b"/" + name)
+    with pytest.raises(SourceError, match=r"'\\udcff\.safetensors.*' is not UTF-8; rename it"):
+        open_folder(model)
+
+
+def test_a_folder_whose_own_name_is_not_utf8_is_refused(model):
+    place = model.parent / os.fsdecode(b"\xff")
+    os.rename(model, place)
+    with pytest.raises(SourceError, match=r"'\\udcff' is not UTF-8; rename it"):
+        open_folder(place)
+
+
+def test_other_files_may_have_any_name(model):
+    (model / os.fsdecode(b"\xff.txt")).write_text("x")
+    assert os.fsdecode(b"\xff.txt") in {file.name for file in open_folder(model).others}
+
+
+def test_an_infinite_shape_is_refused(tmp_path):
+    text = b'{"a": {"dtype": "F32", "shape": [1e999, 4], "data_offsets": [0, 64]}}'
+    (tmp_path / "a.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(64))
+    with pytest.raises(SourceError, match=r"a\.safetensors is no safetensors file: .*infinity"):
+        open_folder(tmp_path)
 
 
 def test_the_true_size_is_written_and_a_true_index_is_left_as_it_is(tmp_path):

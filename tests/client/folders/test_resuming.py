@@ -1,6 +1,7 @@
 """Killed at any moment, the same request goes on, and the end is the same to the byte."""
 
 import contextlib
+import json
 import os
 from itertools import count
 from pathlib import Path
@@ -154,13 +155,73 @@ def test_a_finished_shard_that_changed_is_made_again(unfinished, model, fake):
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("journal.jsonl", "{}\n"), ("journal.jsonl", "[\n"), ("plan.json", "["), ("plan.json", "3")]
+    ("name", "text"),
+    [
+        ("journal.jsonl", "{}\n"),
+        ("journal.jsonl", "[\n"),
+        ("journal.jsonl", "[" * 100_000 + "\n"),
+        ("journal.jsonl", '{"shards": "x", "report": {}}\n'),
+        ("plan.json", "["),
+        ("plan.json", "3"),
+        ("plan.json", "[" * 100_000),
+        ("plan.json", '{"schema": "ellq.folder-plan/1"}'),
+        ("plan.json", '{"schema": "ellq.folder-plan/1", "request": {}, "shards": [1], "index": null}'),
+        ("plan.json", '{"schema": "ellq.folder-plan/1", "request": [], "shards": [], "index": null}'),
+        ("plan.json", '{"schema": "ellq.folder-plan/1", "request": {}, "shards": []}'),
+    ],
 )
 def test_damaged_notes_are_named(unfinished, model, name, text):
     out, client = unfinished
     (out / PROGRESS / name).write_text(text)
     with pytest.raises(OutputError, match=f"{name} is damaged .*; remove .*out and begin anew"):
         client.compress(model, out, rule=TAIL).result()
+
+
+@pytest.mark.parametrize("name", [shard_name(1, 3), "copy.partial", "journal.jsonl", "plan.json"])
+def test_a_folder_of_work_that_nobody_began_is_refused(fake, model, tmp_path, name):
+    victim, planted = tmp_path / "victim", tmp_path / "out" / PROGRESS / name
+    victim.write_text("precious")
+    planted.parent.mkdir(parents=True)
+    planted.symlink_to(victim)
+    with Client(fake.address) as client, pytest.raises(OutputError, match=r"holds .* but no plan\.json|no ordinary file"):
+        client.compress(model, tmp_path / "out", rule=TAIL).result()
+    assert (victim.read_text(), planted.is_symlink(), fake.uploads) == ("precious", True, [])
+
+
+@pytest.mark.parametrize("name", [shard_name(2, 3), "copy.partial", "journal.jsonl", "plan.json"])
+def test_nothing_is_written_through_a_link(unfinished, model, tmp_path, name):
+    out, client = unfinished
+    victim, planted = tmp_path / "victim", out / PROGRESS / name
+    victim.write_text("precious")
+    planted.unlink(missing_ok=True)
+    planted.symlink_to(victim)
+    if name.startswith(("journal", "plan")):
+        with pytest.raises(OutputError, match=f"{name} is no ordinary file"):
+            client.compress(model, out, rule=TAIL).result()
+    else:
+        client.compress(model, out, rule=TAIL).result()
+        assert not (out / name).is_symlink()
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("change", ["empty", "cut", "unknown", "cleared", "twice"])
+def test_parts_that_are_not_those_of_the_folder_make_no_finished_output(fake, model, tmp_path, change):
+    out = tmp_path / "out"
+    with Client(fake.address) as client:
+        client.compress(model, out, rule=TAIL).result()
+        told = json.loads((out / REPORT).read_text())
+        parts = told["parts"]
+        if change == "cleared":
+            parts[2]["shards"] = []
+        elif change == "unknown":
+            parts[0]["shards"] = ["nope.safetensors"]
+        else:
+            told["parts"] = {"empty": [], "cut": parts[:2], "twice": [*parts, parts[0]]}[change]
+        if change in ("cut", "cleared"):
+            (out / shard_name(3, 3)).unlink()
+        (out / REPORT).write_text(json.dumps(told))
+        with pytest.raises(OutputError, match="is not empty"):
+            client.compress(model, out, rule=TAIL).result()
 
 
 def test_two_at_once_are_refused(unfinished, model, fake):

@@ -1,5 +1,6 @@
 """GGUF files: written by the format's own library, read back by it, and never trusted."""
 
+import os
 import struct
 from pathlib import Path
 
@@ -86,6 +87,14 @@ def test_a_file_cut_anywhere_is_named(model, tmp_path):
             open_source(path)
 
 
+def test_a_file_that_becomes_shorter_while_it_is_read_is_refused(model):
+    frames = open_source(model).frames()
+    next(frames)
+    os.truncate(model, 4096)
+    with pytest.raises(SourceError, match=r"m\.gguf changed while it was read"):
+        list(frames)
+
+
 def header(*, version: int = 3, tensors: int = 0, pairs: int = 0, rest: bytes = b"") -> bytes:
     return b"GGUF" + struct.pack("<IQQ", version, tensors, pairs) + rest
 
@@ -113,6 +122,7 @@ def tensor(name: bytes, sizes: tuple[int, ...], kind: int, offset: int) -> bytes
         (header(pairs=1, rest=text(b"general.alignment") + struct.pack("<II", 4, 3)), "power of two"),
         (header(tensors=1, rest=tensor(b"w", (1 << 60, 1 << 60), 0, 0)), "cut off"),
         (header(tensors=1, rest=text(b"w") + struct.pack("<I", 1 << 31)), "axes"),
+        (header(tensors=1, rest=tensor(b"", (2, 2), 0, 0) + bytes(99)), "whose name is empty"),
         (header(tensors=1, rest=tensor(b"\xff", (2, 2), 0, 0)), "not UTF-8"),
         (header(tensors=2, rest=tensor(b"w", (2, 2), 0, 0) * 2 + bytes(99)), "two tensors of one name"),
         (header(tensors=2, rest=tensor(b"v", (2, 2), 0, 0) + tensor(b"w", (2, 2), 0, 8) + bytes(99)), "overlap"),

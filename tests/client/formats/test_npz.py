@@ -96,6 +96,61 @@ def test_an_array_that_lies_about_its_shape_is_named(tmp_path, shape):
         open_source(tmp_path / "m.npz")
 
 
+HEADER = "{'descr': '<f4', 'fortran_order': False, 'shape': %s}"
+
+
+@pytest.mark.parametrize(
+    ("header", "trouble"),
+    [
+        (HEADER % "(-2, -2)", r"its shape would be \(-2, -2\)"),
+        (HEADER % "(True, 4)", r"its shape would be \(True, 4\)"),
+        (HEADER % f"(0, {1 << 70})", r"its shape would be \(0, "),
+        ("-" * 9000 + "1", "no numpy array"),
+        ("(" * 9000, "no numpy array"),
+        (HEADER.replace("<f4", "\xff") % "(2, 2)", "no numpy array"),
+    ],
+)
+@pytest.mark.parametrize("version", [1, 3])
+def test_headers_that_no_program_writes_are_named(tmp_path, header, trouble, version):
+    text = header.encode("latin1") + b"\n"
+    length = len(text).to_bytes(2 if version == 1 else 4, "little")
+    with zipfile.ZipFile(tmp_path / "m.npz", "w") as archive:
+        archive.writestr("w.npy", b"\x93NUMPY" + bytes([version, 0]) + length + text + bytes(16))
+    with pytest.raises(SourceError, match=rf"'w\.npy' .*{trouble}"):
+        open_source(tmp_path / "m.npz")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compressed_data_that_are_damaged_are_named(tmp_path, arrays, method):
+    path = tmp_path / "m.npz"
+    np.savez(tmp_path / "stored.npz", w=arrays["w"])
+    with zipfile.ZipFile(tmp_path / "stored.npz") as stored, zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("w.npy", stored.read("w.npy"))
+    damaged = bytearray(path.read_bytes())
+    damaged[35:49] = b"\xff" * 14
+    path.write_bytes(damaged)
+    with pytest.raises(SourceError, match=r"'w\.npy' is no numpy array"):
+        open_source(path)
+
+
+def test_a_member_shorter_than_the_archive_says_is_named(tmp_path):
+    path = tmp_path / "m.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("w.npy", "w") as member:
+            np.lib.format.write_array_header_1_0(member, {"descr": "<f4", "fortran_order": False, "shape": (64, 64)})
+        archive.filelist[0].file_size += 64 * 64 * 4
+    with pytest.raises(SourceError, match="it has 128 bytes, not the 16512 that the archive says"):
+        list(open_source(path).frames())
+
+
+def test_an_array_without_a_name_is_refused(tmp_path, arrays):
+    np.savez(tmp_path / "stored.npz", w=arrays["w"])
+    with zipfile.ZipFile(tmp_path / "stored.npz") as stored, zipfile.ZipFile(tmp_path / "m.npz", "w") as archive:
+        archive.writestr(".npy", stored.read("w.npy"))
+    with pytest.raises(SourceError, match=r"m\.npz has a tensor whose name is empty"):
+        open_source(tmp_path / "m.npz")
+
+
 def test_two_members_of_one_name_are_refused(tmp_path):
     path: Path = tmp_path / "m.npz"
     with zipfile.ZipFile(path, "w") as archive:

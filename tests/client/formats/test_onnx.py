@@ -12,6 +12,7 @@ from tests.client.formats.onnx_models import everywhere, external, external_at, 
 
 from ellq_client import Fraction, OutputError, SourceError, verify, write_report
 from ellq_client.fitting import layouts_of
+from ellq_client.formats.layouts import left_alone
 from ellq_client.sources import open_source
 
 
@@ -211,6 +212,9 @@ def test_every_dtype_in_either_place(client, tmp_path, make, dtype):
         ({"location": "inside/../../secret"}, "no link out of it"),
         ({}, "no link out of it"),
         ({"location": "missing"}, "no such file"),
+        ({"location": "a\0b"}, "which is no place"),
+        ({"location": "a" * 300}, "which is no place"),
+        ({"location": "circle"}, "would be"),
         ({"location": "weights", "offset": "1"}, "it has 144"),
         ({"location": "weights", "offset": "-1"}, "it has 144"),
         ({"location": "weights", "length": "143"}, "of which it needs 144"),
@@ -223,6 +227,7 @@ def test_external_data_stays_in_its_folder(tmp_path, told, trouble):
     (tmp_path / "secret").write_bytes(bytes(144))
     (folder / "weights").write_bytes(bytes(144))
     (folder / "link").symlink_to(tmp_path / "secret")
+    (folder / "circle").symlink_to("circle")
     node = helper.make_node("MatMul", ["x", "w"], ["y"])
     path = saved(model_of([node], [external_at("w", seeded(6, 6), **told)], takes=(2, 6)), folder / "m.onnx")
     with pytest.raises(SourceError, match=f"external data of 'w'.*{trouble}"):
@@ -236,6 +241,52 @@ def test_external_data_that_changes_meanwhile_is_refused(client, tmp_path):
     (tmp_path / "weights").write_bytes(bytes(145))
     with pytest.raises(SourceError, match="weights changed"):
         list(source.frames())
+
+
+def test_a_tensor_joined_with_itself_again_and_again_costs_no_more(tmp_path):
+    doubled = [helper.make_node("Concat", [f"w{n}", f"w{n}"], [f"w{n + 1}"], axis=0) for n in range(200)]
+    widened: list[onnx.NodeProto] = []
+    for n in range(20):  # each way to widen is another part
+        widened += [helper.make_node("Unsqueeze", [f"v{n}"], [f"v{n}.{axis}"], axes=[axis]) for axis in (0, 1, -1)]
+        widened.append(helper.make_node("Concat", [f"v{n}.0", f"v{n}.1", f"v{n}.-1"], [f"v{n + 1}"], axis=0))
+    nodes = [
+        *doubled,
+        *widened,
+        helper.make_node("MatMul", ["x", "w200"], ["h"]),
+        helper.make_node("MatMul", ["h", "v20"], ["y"]),
+    ]
+    path = saved(model_of(nodes, [raw("w0", seeded(6, 6)), raw("v0", seeded(6, 6))], takes=(2, 6)), tmp_path / "m.onnx")
+    layouts = layouts_of(open_source(path))
+    assert layouts["w0"].neuron_axis == (1,)
+    assert layouts["v0"] == left_alone("no weights of a layer: input 0 of Concat")
+
+
+@pytest.mark.parametrize("kind", ["Conv", "ConvTranspose", "Attention", "MatMul", "Gemm", "LSTM", "Gather"])
+@pytest.mark.parametrize("shape", [(), (4,)])
+def test_weights_of_too_few_axes_are_left_alone(tmp_path, kind, shape):
+    node = helper.make_node(kind, ["x", "w"], ["y"])
+    node.attribute.add(name="group", i=3)  # of no type
+    path = saved(model_of([node], [raw("w", seeded(*shape) if shape else np.float32(1))], takes=(2, 4)), tmp_path / "m.onnx")
+    layout = layouts_of(open_source(path)).get("w")
+    assert layout is None or layout.left_alone
+
+
+def test_nodes_that_no_runtime_takes_pass_nothing_on(tmp_path):
+    short = raw("short", np.array([0, 1]))
+    short.raw_data = short.raw_data[:3]
+    nodes = [
+        helper.make_node("Constant", [], [], value=raw("c", seeded(2, 2))),
+        helper.make_node("Identity", ["w"], []),
+        helper.make_node("If", ["flag"], [], then_branch=helper.make_graph([], "then", [], [])),
+        helper.make_node("Unsqueeze", ["a", "short"], ["a1"]),
+        helper.make_node("Unsqueeze", ["b", "far"], ["b1"]),
+        helper.make_node("MatMul", ["x", "a1"], ["h"]),
+        helper.make_node("MatMul", ["h", "b1"], ["y"]),
+    ]
+    tensors = [*(raw(name, seeded(6, 6)) for name in "wab"), short, raw("far", np.array([99])), raw("flag", np.array(True))]
+    layouts = layouts_of(open_source(saved(model_of(nodes, tensors, takes=(2, 6)), tmp_path / "m.onnx")))
+    assert layouts["w"] == left_alone("no weights of a layer: input 0 of Identity")
+    assert layouts["a"] == layouts["b"] == left_alone("no weights of a layer: input 0 of Unsqueeze")
 
 
 def test_damaged_models_are_named(tmp_path):

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from tests.client.formats.conftest import HALF, check_only_zeros, sent
 
-from ellq_client import SourceError, verify, write_report
+from ellq_client import OutputError, SourceError, verify, write_report
 from ellq_client.sources import open_source
 
 
@@ -107,6 +107,39 @@ def test_tensors_that_overlap_are_left_alone(client, tmp_path):
     assert result.notes["a.weight"] == "it shares memory with 'b.weight' without being the same"
 
 
+def test_overlapping_tensors_asked_for_by_name_are_refused_where_one_change_would_be_two(client, tmp_path):
+    whole = seeded(12, 4)
+    windows = torch.as_strided(seeded(64), (16, 16), (1, 1))
+    document = {"a.weight": whole, "b.weight": whole[2:6], "windows": windows, "c.weight": seeded(4, 4)}
+    path, output = saved(document, tmp_path / "m.pth"), tmp_path / "out.pth"
+    result = client.compress(path, output, rule=HALF).result()
+    check_only_zeros(path, output, result)
+    assert result.notes["windows"] == "several of its elements share memory"
+    output.unlink()
+    for names in (["a.weight", "b.weight"], ["a.weight"], ["windows"]):
+        with pytest.raises(OutputError, match=f"tensor '{names[0]}' cannot be changed where it lies"):
+            client.compress(path, output, rule=HALF, include=names).result()
+    assert not output.exists()
+    client.compress(path, tmp_path / "out.safetensors", rule=HALF, include=["a.weight", "b.weight", "windows"]).result()
+    assert torch.count_nonzero(load_file(tmp_path / "out.safetensors")["b.weight"]) == 8
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "alone"),
+    [
+        ((4, 3), (3, 1), False),
+        ((4, 3), (1, 4), False),
+        ((4, 3), (2, 1), True),
+        ((2, 1, 3), (3, 0, 1), False),
+        ((2, 2), (0, 1), True),
+    ],
+)
+def test_elements_share_memory_unless_each_axis_steps_over_the_faster_ones(tmp_path, size, stride, alone):
+    path = saved({"w": torch.as_strided(seeded(16), size, stride)}, tmp_path / "m.pth")
+    layout = open_source(path).contents.layouts.get("w")
+    assert (layout is not None and layout.left_alone) == alone
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("archive", [True, False], ids=["archive", "before 1.6"])
 def test_dtypes_and_both_generations_of_files(client, tmp_path, dtype, archive):
@@ -117,11 +150,13 @@ def test_dtypes_and_both_generations_of_files(client, tmp_path, dtype, archive):
     check_only_zeros(path, tmp_path / "out.bin", result)
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 def test_what_safetensors_cannot_hold_stays(client, tmp_path):
     document = {"w": seeded(4, 4), "c": torch.ones(2, dtype=torch.complex128), "s": torch.eye(3).to_sparse()}
+    document["n"] = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
     path, output = saved(document, tmp_path / "m.pth"), tmp_path / "out.pth"
     result = client.compress(path, output, rule=HALF).result()
-    assert set(result.not_sent) == {"c", "s"}
+    assert set(result.not_sent) == {"c", "s", "n"}
     new = torch.load(output, weights_only=True)
     assert torch.equal(new["c"], document["c"])
     assert torch.equal(new["s"].to_dense(), torch.eye(3))
@@ -199,6 +234,7 @@ def test_documents_that_cannot_be_named_are_refused(tmp_path):
     for document, told in [
         ({"a": {"b": seeded(2, 2)}, "a.b": seeded(2, 2)}, "both be called 'a.b'"),
         (circle, "holds itself"),
+        ({"": seeded(2, 2), "tensor": seeded(2, 2)}, "whose name is empty"),
         (optimizer.state_dict(), "state of an optimizer"),
         ({"epoch": 3}, "no tensors"),
         ({"__metadata__": seeded(2, 2)}, "__metadata__"),
@@ -207,6 +243,17 @@ def test_documents_that_cannot_be_named_are_refused(tmp_path):
         saved(document, path)
         with pytest.raises(SourceError, match=told):
             open_source(path)
+
+
+def test_documents_nested_deeper_than_python_goes_are_refused(tmp_path, monkeypatch):
+    path = saved({"w": seeded(2, 2)}, tmp_path / "m.pth")
+    deep: object = seeded(2, 2)
+    for _ in range(sys.getrecursionlimit()):
+        deep = {"a": deep}
+    monkeypatch.setattr("ellq_client.formats.torch_file.drop_optimizers", lambda document: [])
+    monkeypatch.setattr("torch.load", lambda *_, **__: deep)
+    with pytest.raises(SourceError, match=r"m\.pth nests too deeply"):
+        open_source(path)
 
 
 def test_without_torch_the_extra_is_named(tmp_path):
