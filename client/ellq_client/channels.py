@@ -24,6 +24,8 @@ OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),  # the least that servers put up with
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.max_frame_size", 1 << 20),  # fewer frames for the same bytes
+    ("grpc.http2.bdp_probe", 0),  # a window of a fixed size: else it grows to hundreds of megabytes where the disk is slow
+    ("grpc.http2.lookahead_bytes", 8 << 20),
 )
 
 _SCHEME = re.compile(r"^(dns|ipv4|ipv6|unix|unix-abstract|vsock|xds):")

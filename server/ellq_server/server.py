@@ -123,5 +123,8 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 30_000),
         ("grpc.http2.max_frame_size", 1 << 20),  # fewer frames for the same bytes
+        # a window of our own choice: by default it grows with what a stalled stream seems able to take, to hundreds of MB
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", 8 << 20),
         ("grpc.so_reuseport", 0),  # a second server on the same port must fail, not share
     ]
