@@ -1,4 +1,4 @@
-"""Memory for one tensor after the other: fresh pages cost as much as reading a tensor into them."""
+"""Memory for one tensor after the other: fresh pages cost more than filling them again."""
 
 import weakref
 from collections import deque
@@ -13,10 +13,10 @@ class Buffers:
     """Hands out buffers and takes one back, as soon as nobody refers to it any more. Lives as long as one call."""
 
     def __init__(self) -> None:
-        self._free: deque[np.ndarray] = deque(maxlen=1)  # one, so that a call holds no more than its tensors under way
+        self._free: deque[np.ndarray] = deque(maxlen=1)  # one, which is taken before anything new is made
 
     def take(self, length: int) -> memoryview:
-        """Return room for that many bytes, of any content. Addresses, not memory: pages come with what is written to them."""
+        """Return room for that many bytes of any content: an earlier tensor's, else new, whose pages come as they are written."""
         if length < LEAST_BYTES:
             return np.empty(length, np.uint8).data
         room = self._last_freed()

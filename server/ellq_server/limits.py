@@ -38,6 +38,9 @@ are held by tests/server/test_memory.py."""
 DISTRIBUTION_BYTES_A_WEIGHT = 48
 """Distribution works on float64 copies: scaled, magnitudes, sorted, and passing ones."""
 
+DISTRIBUTION_BYTES_A_LINE = 400
+"""The same for each row and column, whose sums are padded to sixteen lanes where rows are short."""
+
 KEY_BYTES = 8
 """A weight's key |w_j| s_j or cost, kept while all weights are held."""
 
@@ -64,9 +67,6 @@ LASSO_SWEEPS = 1000
 
 MOMENTS_AT_HAND = 2
 """Copies of the moments that a call holds: as they came and in shape."""
-
-DISTRIBUTION_BYTES_A_LINE = 400
-"""The same for each row and column, whose sums are padded to sixteen lanes where rows are short."""
 
 
 @dataclass(frozen=True)

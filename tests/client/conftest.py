@@ -1,6 +1,7 @@
 """A small server over real sockets that answers by the contract, or breaks it as a test says."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from safetensors.numpy import save_file
 
 from ellq.v1 import compression_pb2 as pb
 from ellq.v1 import compression_pb2_grpc
+from ellq_client.cli import main
 
 INDICES = pb.IndexOptions(q=0.5, pq_p=0.5, pq_q=1.0)
 
@@ -270,3 +272,18 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr("ellq_client.client.time.sleep", waits.append)
     monkeypatch.setattr("ellq_client.aio.sleep", note)
     return waits
+
+
+@pytest.fixture
+def ellq(monkeypatch, capsys, fake):
+    """Return a function that runs a command line against the fake server and returns code, output and errors."""
+    monkeypatch.setenv("ELLQ_SERVER", fake.address)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["ellq", *map(str, words)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        captured = capsys.readouterr()
+        return caught.value.code, captured.out, captured.err
+
+    return run

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_client import errors
-from ellq_client.cli import exits, main
+from ellq_client.cli import exits
 from ellq_client.cli.choices import RULE_OPTIONS
 from ellq_client.cli.progress import follow, work_on
 from ellq_client.cli.wording import in_options, shortened
@@ -22,21 +22,6 @@ from ellq_client.networks import Calibration, Input, Linear, Network, Relu, Tens
 from ellq_client.rules import RULES
 
 COMMAND = [sys.executable, "-c", "from ellq_client.cli import main; main()"]
-
-
-@pytest.fixture
-def ellq(monkeypatch, capsys, fake):
-    """Return a function that runs a command line against the fake server and returns code, output and errors."""
-    monkeypatch.setenv("ELLQ_SERVER", fake.address)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["ellq", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        captured = capsys.readouterr()
-        return caught.value.code, captured.out, captured.err
-
-    return run
 
 
 def test_analyze_shows_every_measured_tensor_and_why_others_are_not(ellq, checkpoint):

@@ -16,8 +16,9 @@ import numpy.typing as npt
 from ellq.v1 import compression_pb2 as pb
 from ellq_client.checkpoint import Checkpoint, StoredTensor
 from ellq_client.errors import SourceError
+from ellq_client.framing import FRAME_BYTES
 from ellq_client.sinks import PartialFile, check_place
-from ellq_client.sources import FRAME_BYTES, ArraySource
+from ellq_client.sources import ArraySource
 
 Array = npt.NDArray[np.float64]
 

@@ -1,33 +1,16 @@
 """Folders on the command line, and processes that are really killed."""
 
-import sys
-
 import pytest
 from tests.client.folders.kills import survive
 from tests.client.folders.models import INDEX, shard_name, tree
 
 from ellq_client import Client, Tail, verify
-from ellq_client.cli import exits, main
+from ellq_client.cli import exits
 from ellq_client.cli.progress import Work, _duration, _lines, work_on
 from ellq_client.folders.files import PROGRESS
 from ellq_client.folders.finished import REPORT
 
 TAIL = ["--rule", "tail", "--epsilon", "0.3"]
-
-
-@pytest.fixture
-def ellq(monkeypatch, capsys, fake):
-    """Return a function that runs a command line against the fake server and returns code, output and errors."""
-    monkeypatch.setenv("ELLQ_SERVER", fake.address)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["ellq", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        captured = capsys.readouterr()
-        return caught.value.code, captured.out, captured.err
-
-    return run
 
 
 def test_a_folder_is_compressed_reported_and_analysed(ellq, fake, model, tmp_path):
