@@ -16,7 +16,7 @@ class Buffers:
         self._free: deque[np.ndarray] = deque(maxlen=1)  # one, which is taken before anything new is made
 
     def take(self, length: int) -> memoryview:
-        """Return room for that many bytes of any content: an earlier tensor's, else new, whose pages come as they are written."""
+        """Return room for that many bytes of any content; new pages come only as they are written to."""
         if length < LEAST_BYTES:
             return np.empty(length, np.uint8).data
         room = self._last_freed()
