@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 from pydantic_settings import CliApp, SettingsError
 
+from ellq_server.allocator import share_arenas
 from ellq_server.credentials import UnusableCertificate
 from ellq_server.listening import CannotListen
 from ellq_server.logs import configure_logs
@@ -24,6 +25,7 @@ EXIT_CANNOT_LISTEN = 5
 
 def serve(arguments: Sequence[str]) -> int:
     """Run a server until SIGTERM or SIGINT and return the exit code: 0 drained, 2 wrong settings, 5 cannot listen."""
+    share_arenas()
     try:
         refuse_unknown_names()
         settings = CliApp.run(Settings, cli_args=list(arguments))
