@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import lru_cache
 from math import inf
+from sys import float_info
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -44,7 +45,7 @@ def from_plain(kind: Any, plain: Any, *, path: str) -> Any:
         return _read_tuple(arguments if origin is tuple else (*arguments, Ellipsis), plain, path=path)
     if origin is Literal and plain in arguments:
         return plain
-    if kind is float and (plain == INFINITY or (isinstance(plain, int) and not isinstance(plain, bool))):
+    if kind is float and (plain == INFINITY or (type(plain) is int and abs(plain) <= float_info.max)):  # bool is an int too
         return float(plain)
     if isinstance(kind, type) and isinstance(plain, kind) and (kind is bool or not isinstance(plain, bool)):
         return plain
@@ -70,7 +71,7 @@ def _read_dataclass(kind: Any, plain: Any, *, path: str) -> Any:
 def _read_kind(plain: Any, *, path: str) -> tuple[type[Rule], dict[str, Any]]:
     given = dict(_mapping(plain, path=path))
     kind = given.pop("kind", None)
-    if kind not in RULES:
+    if not isinstance(kind, str) or kind not in RULES:
         raise ReportError(f"{path}.kind: {kind!r} is not one of {', '.join(RULES)}")
     return RULES[kind], given
 

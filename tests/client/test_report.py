@@ -106,6 +106,8 @@ def test_a_rule_needs_its_kind():
         (lambda plain: plain["request"].update(nonfinite="drop"), "report.request.nonfinite: 'drop' is not"),
         (lambda plain: plain["request"].update(pq=[1]), "report.request.pq: 2 entries"),
         (lambda plain: plain["request"]["rule"].update(kind="magic"), "report.request.rule.kind: 'magic'"),
+        (lambda plain: plain["request"]["rule"].update(kind=["tail"]), r"report.request.rule.kind: \['tail'\]"),
+        (lambda plain: plain["summary"].update(frobenius=10**400), "report.summary.frobenius: 1000"),
         (lambda plain: plain.update(tensors={}), "report.tensors: {} is not a list"),
         (lambda plain: plain.update(tensors=[3]), r"report.tensors\[0\]: 3 is not an object"),
     ],
