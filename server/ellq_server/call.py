@@ -25,6 +25,7 @@ from ellq_server.sentence import apply, change, finish, orders_of, read, receive
 from ellq_server.sketched_budgets import SketchedReply, check_sensitivities, count_costs, cut_by_sketch
 from ellq_server.sketches import Sketch
 from ellq_server.stopwatch import Stopwatch
+from ellq_server.widening import ScaleStore
 from ellq_server.workbench import Outcome, Workbench
 
 PARSED_HEADER_RATIO = 32
@@ -80,7 +81,19 @@ def answer(request: Request, chunks: Iterator[Data], house: House, stopwatch: St
     with house.admission.memory(PARSED_HEADER_RATIO * length):
         text = bytes(stream.read(length, what="the header"))
         header = parse_header(prefix, text, most_tensors=house.limits.tensors)
-        yield from _answer(request, header, stream, house, stopwatch)
+        if request.plans_only:
+            yield from _plans(request, header, stream)
+        else:
+            yield from _answer(request, header, stream, house, stopwatch)
+
+
+def _plans(request: Request, header: Header, stream: ByteStream) -> Iterator[Event]:
+    """Tell what would be done, and read no further."""
+    graph = read_network(request, header.tensors)
+    planning = plan_tensors(header.tensors, request.selection, neuron_axes(graph))
+    check_axes(graph, planning)
+    yield Opening(header, planning)
+    yield Closing(None, Absence.NO_RULE, stream.waited_seconds)
 
 
 def _answer(request: Request, header: Header, stream: ByteStream, house: House, stopwatch: Stopwatch) -> Iterator[Event]:
@@ -89,7 +102,8 @@ def _answer(request: Request, header: Header, stream: ByteStream, house: House, 
     check_axes(graph, planning)
     moments = fit_moments(request, planning, graph)
     rules = {scoped for scoped in (request.rule, *(plan.rule for plan in planning.compressible)) if scoped}
-    bench = Workbench(house.kernels, request, orders_of(request, rules), stopwatch, graph, moments)
+    scales = ScaleStore(planning.awaited_scales)
+    bench = Workbench(house.kernels, request, orders_of(request, rules), stopwatch, graph, moments, scales)
     needed = needed_bytes(header, planning, house.limits, bench)
     with house.admission.memory(needed.bytes):
         yield Opening(header, planning)

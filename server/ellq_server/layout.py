@@ -21,7 +21,7 @@ def from_rows(plan: Plan, rows: memoryview) -> memoryview:
 
 def numbers(plan: Plan, payload: bytes | memoryview) -> Array:
     """Return the weights of a tensor in float64, in the order in which they lie there. Shape: (weights,)."""
-    return decode(cast(Bits, np.frombuffer(payload, WEIGHT_DTYPES[plan.entry.dtype].bits)), plan.entry.dtype)
+    return decode(cast(Bits, np.frombuffer(payload, WEIGHT_DTYPES[plan.wide_dtype].bits)), plan.wide_dtype)
 
 
 def stored_index(plan: Plan, flat: int) -> tuple[int, ...]:
@@ -42,7 +42,7 @@ def _is_neuron_major(plan: Plan) -> bool:
 def _transposed(plan: Plan, source: memoryview, *, forwards: bool) -> memoryview:
     order = _order(plan)
     shape = plan.entry.shape
-    bits = np.frombuffer(source, WEIGHT_DTYPES[plan.entry.dtype].bits)
+    bits = np.frombuffer(source, WEIGHT_DTYPES[plan.wide_dtype].bits)
     target = np.empty(bits.size, bits.dtype)
     moved_shape = [shape[axis] for axis in order]
     if forwards:

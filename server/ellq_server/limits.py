@@ -7,54 +7,25 @@ from dataclasses import dataclass
 from ellq_math.network.conv_norms import SYMBOL_WORK, symbol_work
 from ellq_math.network.dead_neurons import layer_of
 from ellq_math.network.pullback import form_work
-from ellq_math.network.topology import Graph, Step, largest_values, work
-from ellq_math.rules import ErrorBudget, Lasso, NOfM
+from ellq_math.network.topology import Graph, Step, work
+from ellq_math.rules import ErrorBudget, Lasso
 from ellq_server.budgets import TRIALS
+from ellq_server.footprints import TENSORS_AT_HAND, held_bytes, network_bytes, scales_bytes, tensor_bytes
 from ellq_server.header import Header
-from ellq_server.planning import Plan, Planning
+from ellq_server.planning import Planning
 from ellq_server.refusals import InvalidRequest, TooLarge, shorten
 from ellq_server.requests import Request
 from ellq_server.scoped_rules import Scope, unsketchable
 from ellq_server.settings import Settings
-from ellq_server.walks import gains_of, walk_bytes
+from ellq_server.walks import walk_bytes
 from ellq_server.workbench import Workbench
-
-TENSORS_AT_HAND = 3
-"""Copies of the largest tensor that a call can hold: as read, as written, and the one before on its way out."""
-
-NEURON_BYTES = 400
-"""Statistics, choice and certificate of one neuron: some forty numbers of eight bytes, and passing ones."""
-
-SUM_BYTES = 16
-"""A power sum of one neuron, once as kept and once in passing."""
-
-GROUP_BYTES = 80
-"""Threshold, ties and count of one group of n_of_m, and passing ones."""
 
 CALL_BYTES = 128 << 20
 """What a call needs beside its tensors: frames in flight on both sides of gRPC, kernel scratch, reports. All these figures
 are held by tests/server/test_memory.py."""
 
-DISTRIBUTION_BYTES_A_WEIGHT = 48
-"""Distribution works on float64 copies: scaled, magnitudes, sorted, and passing ones."""
-
-DISTRIBUTION_BYTES_A_LINE = 400
-"""The same for each row and column, whose sums are padded to sixteen lanes where rows are short."""
-
-KEY_BYTES = 8
-"""A weight's key |w_j| s_j or cost, kept while all weights are held."""
-
 CANDIDATE_BYTES = 2
 """What the search for one threshold over all held weights takes for each of them, at most: candidates, twice."""
-
-MOMENTS_BYTES_A_WEIGHT = 48
-"""The change under the moments works on float64 rows: before, after, their difference, and passing ones."""
-
-NETWORK_BYTES_A_WEIGHT = 96
-"""A certificate works on float64 copies of the largest layer: before, after, their difference, magnitudes, squares."""
-
-NETWORK_BYTES_A_VALUE = 96
-"""Intervals of what a network computes and of its errors: six float64 and passing ones for each value of each node."""
 
 PASSES = 12
 """Products of the size of a forward pass in all certificates: values and errors, each as a centre and a radius, and gains."""
@@ -117,8 +88,8 @@ def needed_bytes(header: Header, planning: Planning, limits: Limits, bench: Work
     """
     _check_sizes(header, limits)
     _check_lasso(planning, limits, bench.request)
-    largest = max(planning.plans, key=lambda plan: _tensor_bytes(plan, bench), default=None)
-    needed = CALL_BYTES + (_tensor_bytes(largest, bench) if largest else 0)
+    largest = max(planning.plans, key=lambda plan: tensor_bytes(plan, bench), default=None)
+    needed = CALL_BYTES + scales_bytes(planning) + (tensor_bytes(largest, bench) if largest else 0)
     if bench.request.walks_back and bench.graph:
         needed += walk_bytes(bench.graph, planning)
     if largest and needed > limits.memory_bytes:
@@ -129,9 +100,9 @@ def needed_bytes(header: Header, planning: Planning, limits: Limits, bench: Work
     if not pooled and not certified:
         return Needs(needed, held=False)
     graph = bench.graph if certified else None
-    held = needed + header.payload_bytes + sum(_held_bytes(plan, bench) for plan in planning.compressible)
+    held = needed + header.payload_bytes + sum(held_bytes(plan, bench) for plan in planning.compressible)
     held += CANDIDATE_BYTES * sum(plan.weights for plan in planning.compressible) if pooled else 0
-    held += _network_bytes(graph, planning) if graph else 0
+    held += network_bytes(graph, planning) if graph else 0
     if header.payload_bytes <= limits.pooled_payload_bytes and held <= limits.memory_bytes:
         if graph:
             _check_work(bench, graph, planning, limits)
@@ -167,25 +138,6 @@ def _is_pooled(request: Request, planning: Planning) -> bool:
 def _is_certified(bench: Workbench) -> bool:
     """Return whether a call would hold all weights to certify the network."""
     return bench.graph is not None and bench.request.rule is not None and not bench.request.builds_sketch
-
-
-def _held_bytes(plan: Plan, bench: Workbench) -> int:
-    """Return what a held tensor takes beside its payload: numbers of its neurons, the weights as they came, keys."""
-    held = _neuron_bytes(bench) * plan.neurons
-    if bench.needs_original(plan):
-        held += plan.entry.length_bytes
-    rule = bench.request.rule
-    if bench.moments_of(plan) is not None or (rule is not None and isinstance(rule.rule, ErrorBudget)):
-        held += KEY_BYTES * plan.weights
-    return held
-
-
-def _network_bytes(graph: Graph, planning: Planning) -> int:
-    largest = max((gains_of(step) for step in graph.layers), default=0)  # gains write out the zeros between groups
-    values = sum(math.prod(step.shape) for step in graph.steps if step.shape is not None)
-    untouched = sum(plan.entry.length_bytes for plan in planning.plans if plan.reason is not None)
-    values += largest_values(graph)  # with its padding
-    return NETWORK_BYTES_A_WEIGHT * largest + NETWORK_BYTES_A_VALUE * values + untouched
 
 
 def _check_work(bench: Workbench, graph: Graph, planning: Planning, limits: Limits) -> None:
@@ -230,26 +182,3 @@ def _check_sizes(header: Header, limits: Limits) -> None:
     if header.payload_bytes > limits.payload_bytes:
         message = f"the payload has {header.payload_bytes} bytes; this server takes at most {limits.payload_bytes}"
         raise TooLarge(message, reason="PAYLOAD_TOO_LARGE", field="data")
-
-
-def _neuron_bytes(bench: Workbench) -> int:
-    return NEURON_BYTES + SUM_BYTES * len(bench.orders)
-
-
-def _tensor_bytes(plan: Plan, bench: Workbench) -> int:
-    """Return how much memory one tensor needs while it is worked on."""
-    needed = TENSORS_AT_HAND * plan.entry.length_bytes
-    if plan.reason is not None:
-        return needed
-    needed += bench.kernels.scratch_bytes_a_weight * plan.weights + _neuron_bytes(bench) * plan.neurons
-    if bench.moments_of(plan) is not None:
-        keys = 2 if bench.request.spends_budget else 1  # of selection and of costs
-        needed += plan.entry.length_bytes + (MOMENTS_BYTES_A_WEIGHT + keys * KEY_BYTES) * plan.weights
-    if plan.neuron_axis != tuple(range(len(plan.neuron_axis))):
-        needed += plan.entry.length_bytes  # the transposed copy
-    scoped = plan.rule or bench.request.rule
-    if scoped and isinstance(scoped.rule, NOfM):
-        needed += GROUP_BYTES * plan.neurons * -(-plan.fan_in // scoped.rule.m)
-    if bench.request.distribution:
-        needed += DISTRIBUTION_BYTES_A_WEIGHT * plan.weights + DISTRIBUTION_BYTES_A_LINE * (plan.neurons + plan.fan_in)
-    return needed

@@ -109,6 +109,8 @@ def _demand_moments(
             continue
         quoted = shorten(repr(plan.entry.name))
         if isinstance(scoped.rule, Lasso):
+            if plan.widened:
+                raise _cannot_hold(plan)
             if moments is None or moments.matrix is None:
                 raise _required(f"the rule lasso needs moments with a matrix of tensor {quoted}, and there are none")
         elif isinstance(scoped.rule, ErrorBudget):
@@ -117,6 +119,12 @@ def _demand_moments(
         elif moments is None and scoped.scope is Scope.GLOBAL and request.weighs:
             message = f"an activation-aware rule of SCOPE_GLOBAL needs moments of tensor {quoted}, and there are none"
             raise _required(f"{message}; send them, exclude the tensor, or set magnitudes_only")
+
+
+def _cannot_hold(plan: Plan) -> InvalidRequest:
+    dtype, name = plan.entry.dtype, shorten(repr(plan.entry.name))
+    message = f"the rule lasso writes new values, and tensor {name} of dtype {dtype} cannot hold them"
+    return InvalidRequest(f"{message}; exclude it or give it another rule", reason="INVALID_RULE", field="options.rule")
 
 
 def _required(message: str) -> InvalidRequest:

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from ellq.v1.meanings import Meanings, read_meanings
+from ellq.v1.scales import FLOAT8, Scale
 from ellq_math.dtypes import WEIGHT_DTYPES
+from ellq_math.float8 import wide_dtype
 from ellq_server.header import TensorEntry
 from ellq_server.refusals import InvalidRequest, shorten
 from ellq_server.requests import Override, Selection
@@ -16,6 +19,8 @@ from ellq_server.scoped_rules import ScopedRule
 TABLE_NAMES = ("*embed*", "*wte.*", "*wpe.*", "*lm_head*")
 """Names of tables of rows (embeddings and their transposed twins), which are left alone unless included."""
 
+COMPRESSIBLE_DTYPES = (*WEIGHT_DTYPES, *FLOAT8)
+"""What the kernels take, and what is widened for them."""
 
 MOST_MATCHES = 10_000_000
 """Globs times tensors: a worker matches them one by one."""
@@ -34,6 +39,9 @@ class Reason(Enum):
     EXCLUDED = "excluded"
     SKIPPED = "skipped"
     NONFINITE = "nonfinite"
+    QUANTIZED = "quantized"
+    SCALE = "scale"
+    SCALE_UNUSABLE = "scale_unusable"
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,23 @@ class Plan:
     neuron_axis: tuple[int, ...] = (0,)
     rule: ScopedRule | None = None
     """The rule of an override; None for the request's."""
+    scale: Scale | None = None
+    """What 8-bit weights are to be multiplied by; None: they are worth what is stored."""
+
+    @property
+    def widened(self) -> bool:
+        """Whether the weights change their format before the kernels take them."""
+        return self.reason is None and self.entry.dtype not in WEIGHT_DTYPES
+
+    @property
+    def wide_dtype(self) -> str:
+        """The format in which the kernels take compressible weights."""
+        return wide_dtype(scaled=self.scale is not None) if self.widened else self.entry.dtype
+
+    @property
+    def rows_bytes(self) -> int:
+        """Bytes of compressible weights in the kernels' hands."""
+        return self.weights * WEIGHT_DTYPES[self.wide_dtype].itemsize
 
     @property
     def neurons(self) -> int:
@@ -67,15 +92,21 @@ class Plan:
 
 @dataclass(frozen=True)
 class Planning:
-    """Plans for all tensors, and the globs that matched none."""
+    """Plans for all tensors, the globs that matched none, and what the header told of quantised layers and scales."""
 
     plans: tuple[Plan, ...]
     idle_globs: tuple[str, ...]
+    meanings: Meanings
 
     @property
     def compressible(self) -> tuple[Plan, ...]:
         """The plans of tensors that will be measured."""
         return tuple(plan for plan in self.plans if plan.reason is None)
+
+    @property
+    def awaited_scales(self) -> frozenset[str]:
+        """Names of the scales that compressible weights need."""
+        return frozenset(plan.scale.name for plan in self.compressible if plan.scale)
 
 
 def plan_tensors(
@@ -89,10 +120,12 @@ def plan_tensors(
     _check_work(tensors, selection)
     include, exclude = _Globs(selection.include), _Globs(selection.exclude)
     overrides = _Globs(override.glob for override in selection.overrides)
+    meanings = read_meanings(tensors)
     plans = []
     for position, entry in enumerate(tensors):
         matched = [selection.overrides[index] for index in overrides.matching(entry.name)]
-        reason = _reason(entry, included=include.any(entry.name), excluded=exclude.any(entry.name), overrides=matched)
+        included, excluded = include.any(entry.name), exclude.any(entry.name)
+        reason = _meant(meanings, entry) or _reason(entry, included=included, excluded=excluded, overrides=matched)
         if reason is not None:
             plans.append(Plan(position, entry, reason))
             continue
@@ -100,8 +133,8 @@ def plan_tensors(
         axis = next((override.neuron_axis for override in reversed(matched) if override.neuron_axis), known)
         _check_axis(axis, entry)
         rule = next((override.rule for override in reversed(matched) if override.rule), None)
-        plans.append(Plan(position, entry, None, axis, rule))
-    return Planning(tuple(plans), (*include.idle, *exclude.idle, *overrides.idle))
+        plans.append(Plan(position, entry, None, axis, rule, meanings.scale_of(entry.name)))
+    return Planning(tuple(plans), (*include.idle, *exclude.idle, *overrides.idle), meanings)
 
 
 def _check_work(tensors: Sequence[TensorEntry], selection: Selection) -> None:
@@ -113,9 +146,15 @@ def _check_work(tensors: Sequence[TensorEntry], selection: Selection) -> None:
         raise InvalidRequest(message, reason="INVALID_GLOB", field="options.selection")
 
 
+def _meant(meanings: Meanings, entry: TensorEntry) -> Reason | None:
+    """Return why the tensor is left alone whatever the caller chooses: cutting it would change what others mean."""
+    told = meanings.reason(entry.name)
+    return None if told is None else Reason(told)
+
+
 def _reason(entry: TensorEntry, *, included: bool, excluded: bool, overrides: Sequence[Override]) -> Reason | None:
     """Return why the tensor is left alone; what can never change comes before what the caller chose."""
-    if entry.dtype not in WEIGHT_DTYPES:
+    if entry.dtype not in COMPRESSIBLE_DTYPES:
         return Reason.DTYPE
     if len(entry.shape) < 2:
         return Reason.DIMENSIONS

@@ -127,6 +127,11 @@ def _about_units(
         yield "its unit_total is more than its weights can cost"
 
 
+def digit_of(magnitude: float, *, level: int) -> int:
+    """Return the digit of a finite magnitude at this level, which numbers its bin there."""
+    return (_pattern(magnitude) >> _following(level)) % 2 ** DIGITS[level]
+
+
 def _pattern(magnitude: float) -> int:
     return int(np.float64(magnitude).view(np.int64))
 

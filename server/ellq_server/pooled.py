@@ -1,5 +1,6 @@
 """Rules of global scope: one threshold over all weights, found in one pass when they fit in memory, else through sketches."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +11,7 @@ from ellq_math.pools import START, Contradiction, Descent, Threshold, bins_are_s
 from ellq_math.rules import PoolRule
 from ellq_math.sums import Array
 from ellq_math.values import Histogram, PoolUnits, RowStatistics
-from ellq_server.plausibility import unit_power
+from ellq_server.plausibility import digit_of, unit_power
 from ellq_server.requests import Request
 from ellq_server.sketches import Sketch, invalid_sketch, sketch_orders
 from ellq_server.thresholds import find_threshold
@@ -47,11 +48,17 @@ def threshold_in_memory(bench: Workbench, tensors: Sequence[Measured], rule: Poo
 
 
 def threshold_of_sketch(sketch: Sketch, rule: PoolRule, *, ignore_zeros: bool) -> Threshold:
-    """Return the threshold that a final sketch tells. Errors: InvalidRequest (INVALID_SKETCH) when it tells none."""
+    """Return the threshold that a final sketch tells, with the ties that are left for this stream.
+
+    Errors: InvalidRequest (INVALID_SKETCH) when it tells none.
+    """
     found = _next_step(sketch, rule, ignore_zeros=ignore_zeros)
     if isinstance(found, Descent):
         raise invalid_sketch("its bins do not hold single magnitudes, although it says that it is final")
-    return found
+    if sketch.weights_before is None or not math.isfinite(found.magnitude):
+        return found
+    digit = digit_of(found.magnitude, level=sketch.descent.level)
+    return replace(found, ties_kept=max(found.ties_kept - int(sketch.weights_before[digit]), 0))
 
 
 @dataclass(frozen=True)

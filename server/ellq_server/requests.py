@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_math.network.findings import Grade
@@ -49,6 +49,8 @@ class Request:
     distribution: bool
     sends_weights: bool
     """Compress, not Analyze."""
+    plans_only: bool
+    """Stop behind the plans."""
     builds_sketch: bool
     sketch: Sketch | None
     """The pass before (Analyze) or the final one (Compress)."""
@@ -88,9 +90,10 @@ def read_analyze(options: pb.AnalyzeOptions, moments: Received = NO_MOMENTS) -> 
     """Return the checked options of Analyze. Errors: InvalidRequest with the field path."""
     builds_sketch = options.HasField("sketch")
     previous = options.sketch.previous if builds_sketch and options.sketch.HasField("previous") else None
-    return _read(
+    request = _read(
         options, moments, previous, sends_weights=False, distribution=options.distribution, builds_sketch=builds_sketch
     )
+    return replace(request, plans_only=options.plans_only)
 
 
 def read_compress(options: pb.CompressOptions, moments: Received = NO_MOMENTS) -> Request:
@@ -136,6 +139,7 @@ def _read(
         neuron_reports=options.neuron_reports,
         distribution=distribution,
         sends_weights=sends_weights,
+        plans_only=False,
         builds_sketch=builds_sketch,
         sketch=_sketch(sketch, rule, indices, digest, must_be_final=sends_weights),
         options_sha256=digest,

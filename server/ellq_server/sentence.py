@@ -20,7 +20,8 @@ from ellq_server.refusals import InvalidRequest, NonfiniteWeight, shorten
 from ellq_server.requests import Request
 from ellq_server.scoped_rules import Scope, ScopedRule
 from ellq_server.thresholds import find_threshold
-from ellq_server.workbench import Changed, Choice, Magnitudes, Measured, Outcome, Workbench
+from ellq_server.widening import narrowed, widened
+from ellq_server.workbench import Changed, Choice, Magnitudes, Measured, Outcome, Proof, Workbench
 
 MOST_ORDERS = 16
 """Different orders of power sums in one call: five for the indices, two for a rule, the rest for rules of overrides."""
@@ -40,7 +41,10 @@ def read(stream: ByteStream, plan: Plan) -> memoryview:
 
 def receive(bench: Workbench, plan: Plan, stored: memoryview) -> Measured | Outcome:
     """Return a tensor as its plan wants it: measured, or the outcome of passing through. Errors: NonfiniteWeight."""
-    return pass_through(plan, plan.reason, stored, bench.request) if plan.reason else measure(bench, plan, stored)
+    if plan.reason is None:
+        return measure(bench, plan, stored)
+    bench.scales.keep(plan, stored)
+    return pass_through(plan, plan.reason, stored, bench.request)
 
 
 def measure(bench: Workbench, plan: Plan, stored: memoryview) -> Measured | Outcome:
@@ -48,17 +52,21 @@ def measure(bench: Workbench, plan: Plan, stored: memoryview) -> Measured | Outc
 
     Errors: NonfiniteWeight, naming tensor and index, unless the request passes such tensors through.
     """
-    kernels, entry = bench.kernels, plan.entry
+    kernels = bench.kernels
     with bench.stopwatch("measure"):
-        rows = to_rows(plan, stored)
-        weights = kernels.load(rows, dtype=entry.dtype, neurons=plan.neurons, fan_in=plan.fan_in)
+        weights = _load(kernels, plan, to_rows(plan, widened(plan, stored, bench.scales)))
         neurons = kernels.measure(weights, bench.orders)
         if not np.isfinite(neurons.max_magnitude).all():  # what else was measured means nothing then
             return _nonfinite(bench, plan, stored, kernels.first_nonfinite(weights))
         distribution = _describe(kernels, plan, weights) if bench.request.distribution else None
         weighed = _weigh(bench, plan, weights)
     original = bytes(kernels.payload(weights)) if bench.needs_original(plan) else None
-    return Measured(plan, weights, neurons, fold(neurons), distribution, weighed, original)
+    goes_out_again = stored if plan.widened and bench.request.sends_weights else None
+    return Measured(plan, weights, neurons, fold(neurons), distribution, weighed, original, goes_out_again)
+
+
+def _load(kernels: Kernels, plan: Plan, rows: memoryview | bytearray) -> Any:
+    return kernels.load(rows, dtype=plan.wide_dtype, neurons=plan.neurons, fan_in=plan.fan_in)
 
 
 def _weigh(bench: Workbench, plan: Plan, weights: Any) -> Magnitudes | None:
@@ -139,8 +147,7 @@ def difference(bench: Workbench, measured: Measured) -> Tails:
 def loaded_again(bench: Workbench, measured: Measured) -> Any:
     """Return the original weights of a tensor in the kernels' hands, a copy."""
     assert measured.original is not None
-    plan = measured.plan
-    return bench.kernels.load(bytearray(measured.original), dtype=plan.entry.dtype, neurons=plan.neurons, fan_in=plan.fan_in)
+    return _load(bench.kernels, measured.plan, bytearray(measured.original))
 
 
 def change(bench: Workbench, measured: Measured, scoped: ScopedRule) -> Changed:
@@ -158,7 +165,16 @@ def finish(bench: Workbench, changed: Changed, scoped: ScopedRule) -> Outcome:
         return Outcome(plan, None, changed.measured, proof)
     with bench.stopwatch("write"):
         payload = from_rows(plan, bench.kernels.payload(changed.measured.weights))
+        if changed.measured.stored is not None:
+            return _narrowed(proof, narrowed(plan, changed.measured.stored, payload))
         return Outcome(plan, None, changed.measured, proof, payload)
+
+
+def _narrowed(proof: Proof, payload: memoryview) -> Outcome:
+    """Return the outcome of weights that were widened, without the wide ones, which are many times as large."""
+    changed = proof.changed
+    measured = replace(changed.measured, weights=None, original=None, stored=None)
+    return Outcome(measured.plan, None, measured, replace(proof, changed=replace(changed, measured=measured)), payload)
 
 
 def _nonfinite(bench: Workbench, plan: Plan, stored: memoryview, flat: int | None) -> Outcome:
@@ -167,7 +183,10 @@ def _nonfinite(bench: Workbench, plan: Plan, stored: memoryview, flat: int | Non
         return pass_through(plan, Reason.NONFINITE, stored, bench.request)
     index = list(stored_index(plan, flat))
     name = shorten(repr(plan.entry.name))
-    message = f"tensor {name} holds NaN or infinity at index {index}; allowed are finite weights, or nonfinite=pass_through"
+    what = "holds NaN or infinity"
+    if plan.scale is not None:
+        what += f", or has a scale (tensor {shorten(repr(plan.scale.name))}) that is not finite and above 0,"
+    message = f"tensor {name} {what} at index {index}; allowed are finite weights, or nonfinite=pass_through"
     raise NonfiniteWeight(message, field="data")
 
 

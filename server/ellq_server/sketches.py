@@ -36,6 +36,8 @@ class Sketch:
     final: bool
     sensitivities: Mapping[str, Array] = field(default_factory=dict[str, Array])
     """What an error budget goes by, by tensor: (neurons,) each. Empty for other rules."""
+    weights_before: Counts | None = None
+    """Of the histogram's weights, those in shards before this stream. Shape: that of the bins. None: there are none."""
 
     @property
     def weights(self) -> int:
@@ -104,6 +106,8 @@ def sketch_from_wire(
         raise _contradictory("its weights, zeros or exponent are out of range")
     if wire.level >= len(DIGITS) or wire.prefix >= 2 ** sum(DIGITS[: wire.level]) or wire.weights_below > wire.weights:
         raise _contradictory("its level, prefix or weights_below are out of range")
+    if wire.bins.weights_before and (isinstance(rule, ErrorBudget) or not must_be_final):
+        raise _contradictory("it has weights_before, which are for Compress alone, and not for an error budget")
     sketch = Sketch(
         options_sha256=wire.options_sha256,
         stats=RowStatistics(
@@ -119,6 +123,7 @@ def sketch_from_wire(
         histogram=_histogram(wire),
         final=wire.final,
         sensitivities=_sensitivities(wire, rule),
+        weights_before=_weights_before(wire),
     )
     for complaint in complaints_about(sketch.stats, sketch.descent, sketch.histogram, rule, sketch.mantissa_bits):
         raise _contradictory(complaint)
@@ -163,6 +168,15 @@ def _histogram(wire: pb.Sketch) -> Histogram:
         return Histogram(weights=_spread(digits, weights, wire.level), units=None, lower_total=None)
     lower_total = None if wire.level else _from_bytes(wire.unit_total)
     return Histogram(_spread(digits, weights, wire.level), _spread(digits, units, wire.level), lower_total)
+
+
+def _weights_before(wire: pb.Sketch) -> Counts | None:
+    before = np.array(wire.bins.weights_before, np.uint64)
+    if len(before) == 0:
+        return None
+    if len(before) != len(wire.bins.digits) or (before > np.array(wire.bins.weights, np.uint64)).any():
+        raise _contradictory("its weights_before are not one for each bin, or more than the bin holds")
+    return _spread(np.array(wire.bins.digits, np.int64), before, wire.level)
 
 
 def _spread(digits: Counts, values: np.ndarray, level: int) -> Counts:

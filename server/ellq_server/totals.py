@@ -4,7 +4,8 @@ from ellq.v1 import compression_pb2 as pb
 from ellq_math.certificates import SquaredNorm, certify_pool, whole_norm
 from ellq_math.pooling import pool
 from ellq_math.values import RowStatistics
-from ellq_server.planning import Planning, Reason
+from ellq_server.cautions import cautions
+from ellq_server.planning import Plan, Planning, Reason
 from ellq_server.refusals import shorten
 from ellq_server.requests import Request
 from ellq_server.wire_values import indices_of_row
@@ -29,7 +30,7 @@ class Totals:
         self._ruled = False
         self._kept = 0
         self._zeros_after = 0
-        self._warnings = [_idle(glob) for glob in planning.idle_globs]
+        self._warnings = [*(_idle(glob) for glob in planning.idle_globs), *cautions(planning)]
         if not planning.compressible:
             text = "no tensor is compressible; see the plans for the reason of each, and `include` to take some in"
             self._warnings.append(pb.Warning(code=pb.WARNING_CODE_NOTHING_COMPRESSIBLE, text=text))
@@ -37,7 +38,7 @@ class Totals:
     def add(self, outcome: Outcome) -> None:
         """Add one tensor, in offset order."""
         if outcome.reason is Reason.NONFINITE:
-            self._warnings.append(_nonfinite(outcome.plan.entry.name))
+            self._warnings.append(_nonfinite(outcome.plan))
         if outcome.measured is None:
             return
         self._layers.append(outcome.measured.layer)
@@ -76,6 +77,12 @@ def _idle(glob: str) -> pb.Warning:
     return pb.Warning(code=pb.WARNING_CODE_GLOB_WITHOUT_MATCH, subject=shorten(glob), text=text)
 
 
-def _nonfinite(name: str) -> pb.Warning:
-    text = f"tensor {shorten(repr(name))} holds NaN or infinity and was passed through untouched"
+def _nonfinite(plan: Plan) -> pb.Warning:
+    name = plan.entry.name
+    what = (
+        "holds NaN or infinity"
+        if plan.scale is None
+        else "holds NaN or infinity, or has a scale that is not finite and above 0,"
+    )
+    text = f"tensor {shorten(repr(name))} {what} and was passed through untouched"
     return pb.Warning(code=pb.WARNING_CODE_NONFINITE_PASSED_THROUGH, subject=shorten(name), text=text)

@@ -13,6 +13,7 @@ from ellq_math.values import Counts, Cut, RowStatistics, Tails
 from ellq_server.planning import Plan, Reason
 from ellq_server.requests import Request
 from ellq_server.stopwatch import Stopwatch
+from ellq_server.widening import ScaleStore
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Workbench:
     """How the tensors make up a network. None: nobody told, or the payload is too large to hold."""
     moments: Mapping[str, Moments] = field(default_factory=dict[str, Moments])
     """By tensor, held against the tensors."""
+    scales: ScaleStore = field(default_factory=ScaleStore)
+    """What 8-bit weights are to be multiplied by, as far as it came."""
 
     @property
     def knowledge(self) -> Knowledge:
@@ -68,7 +71,9 @@ class Measured:
     weighed: Magnitudes | None
     """None: selection works on the weights."""
     original: bytes | None
-    """The weights as they came, in neuron-major order; None where nothing needs them again."""
+    """The weights as they came to the kernels, in neuron-major order; None where nothing needs them again."""
+    stored: memoryview | None = None
+    """The bytes as they came, of weights that were widened; None for all others."""
 
     @property
     def selected(self) -> Magnitudes:

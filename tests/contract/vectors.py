@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 import grpc
+import ml_dtypes
 import numpy as np
 from google.protobuf import json_format
 
@@ -30,6 +31,15 @@ def requests() -> dict[str, tuple[pb.AnalyzeOptions | pb.CompressOptions, bytes]
     def rule(scope: pb.Scope = NEURON, **kind: object) -> pb.CompressOptions:
         return pb.CompressOptions(rule=pb.Rule(scope=scope, **kind))
 
+    eight = stream_of(
+        {
+            "a.weight_scale": np.array([[0.5], [3], [1e-3], [0.1]], np.float32),
+            "a.weight": (SMALL / 4).astype(ml_dtypes.float8_e4m3fn),
+            "q.qweight": np.ones((1, 2), np.int32),
+            "q.qzeros": np.ones((1, 1), np.int32),
+            "q.scales": SMALL.astype(np.float16),
+        }
+    )
     nan = SMALL.astype(np.float32)
     nan[1, 2] = np.nan
     return {
@@ -42,6 +52,7 @@ def requests() -> dict[str, tuple[pb.AnalyzeOptions | pb.CompressOptions, bytes]
         "lq_bound_layer": (rule(LAYER, lq_bound=pb.LqBoundRule(epsilon=0.5, q=0.5, p=2)), one),
         "fraction_neuron_ties": (rule(fraction=pb.FractionRule(pruned_ratio=0.5)), one),
         "n_of_m": (rule(n_of_m=pb.NOfMRule(n=2, m=4)), one),
+        "tail_l2_float8_beside_awq": (rule(tail=pb.TailRule(epsilon=0.25, p=2)), eight),
         "refused_q": (rule(sparsity_index=pb.SparsityIndexRule(q=1)), one),
         "refused_nan": (rule(fraction=pb.FractionRule(pruned_ratio=0.5)), stream_of({"w": nan})),
         "refused_truncated": (rule(fraction=pb.FractionRule(pruned_ratio=0.5)), one[:-1]),

@@ -4,14 +4,16 @@ import json
 from collections.abc import Iterator
 
 import grpc
+import ml_dtypes
 import numpy as np
 import pytest
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_kernels import make_kernels
 from ellq_server.admission import Admission
+from ellq_server.footprints import TENSORS_AT_HAND
 from ellq_server.header import parse_header
-from ellq_server.limits import CALL_BYTES, TENSORS_AT_HAND, limits_of, needed_bytes
+from ellq_server.limits import CALL_BYTES, limits_of, needed_bytes
 from ellq_server.moments import MomentsReader
 from ellq_server.network_plans import fit_moments, neuron_axes, read_network
 from ellq_server.planning import plan_tensors
@@ -62,8 +64,37 @@ def test_a_call_takes_no_more_than_it_reserves(process: Process, case: str) -> N
     assert process.peak_memory_bytes() - before <= reserved(text, options)
 
 
-def reserved(text: bytes, options: pb.AnalyzeOptions) -> int:
-    request = read_analyze(options)
+EIGHT_BITS = {
+    "stored values": {"rule": HALF},
+    "transposed": {"rule": HALF, "selection": TRANSPOSED},
+    "pooled": {"rule": POOLED},
+    "a number for each weight": {"rule": HALF},
+}
+
+
+@pytest.mark.parametrize("case", EIGHT_BITS)
+def test_8_bit_weights_take_no_more_than_is_reserved_for_them_widened(process: Process, case: str) -> None:
+    shape = (2_000_000, 1) if case == "a number for each weight" else (2048, 4096)
+    weights = np.random.default_rng(0).integers(0, 0x7E, shape).astype(np.uint8)
+    scale = np.random.default_rng(1).uniform(0.1, 1, (shape[0], 1)).astype(np.float32)
+    tensors: dict[str, np.ndarray] = {}
+    for layer in "ab":  # two, so that one is on its way out while the other is at work
+        tensors |= {} if case == "stored values" else {f"{layer}.weight_scale": scale}
+        tensors[f"{layer}.weight"] = weights.view(ml_dtypes.float8_e4m3fn)
+    stream, options = stream_of(tensors), pb.CompressOptions(**EIGHT_BITS[case])
+    frames = [pb.CompressRequest(options=options)]
+    before = process.peak_memory_bytes()
+    for _ in process.caller.stub.Compress(iter([*frames, *map(as_frame, cut(stream, 1 << 20))]), timeout=120):
+        pass
+    assert process.peak_memory_bytes() - before <= reserved(stream[8 : 8 + int.from_bytes(stream[:8], "little")], options)
+
+
+def as_frame(data: bytes) -> pb.CompressRequest:
+    return pb.CompressRequest(data=data)
+
+
+def reserved(text: bytes, options: pb.AnalyzeOptions | pb.CompressOptions) -> int:
+    request = read_analyze(options) if isinstance(options, pb.AnalyzeOptions) else read_compress(options)
     header = parse_header(b"", text, most_tensors=10)
     planning = plan_tensors(header.tensors, request.selection)
     orders = orders_of(request, [request.rule] if request.rule else [])

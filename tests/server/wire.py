@@ -21,6 +21,11 @@ NAMES = {
     "int64": "I64",
     "bool": "BOOL",
     "uint8": "U8",
+    "int8": "I8",
+    "int32": "I32",
+    "float8_e4m3fn": "F8_E4M3",
+    "float8_e5m2": "F8_E5M2",
+    "float8_e8m0fnu": "F8_E8M0",
 }
 
 HALF = pb.Rule(scope=pb.SCOPE_NEURON, fraction=pb.FractionRule(pruned_ratio=0.5))

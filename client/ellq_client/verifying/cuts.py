@@ -9,7 +9,6 @@ from ellq_client.errors import ClaimRefuted
 from ellq_client.verifying.choices import Chooser
 from ellq_client.verifying.matrices import Matrix, join_tails
 from ellq_math import measuring
-from ellq_math.dtypes import decode
 from ellq_math.network.dead_neurons import Flags
 from ellq_math.sums import Array
 from ellq_math.values import Counts, Tails
@@ -38,7 +37,7 @@ def compare_cut(
     tails: list[Tails] = []
     first = gone = 0
     for before, after, keys in zip(matrix.blocks(original), matrix.blocks(compressed), by.magnitudes(original), strict=True):
-        magnitudes, cut = matrix.decode(before), choose(keys)
+        magnitudes, cut = np.abs(matrix.decode(before, first)), choose(keys)
         all_cut = cut if dead is None else cut | dead[first : first + len(before), np.newaxis]
         wrong = after != np.where(all_cut, before.dtype.type(0), before)
         if wrong.any():
@@ -59,8 +58,7 @@ def zero_rows(matrix: Matrix, compressed: Checkpoint) -> Flags:
 def measure_change(matrix: Matrix, original: Checkpoint, compressed: Checkpoint) -> Findings:
     """Return what changed, whatever it was."""
     tails: list[Tails] = []
-    for before, after in zip(matrix.blocks(original), matrix.blocks(compressed), strict=True):
-        old, new = decode(before, matrix.tensor.dtype), decode(after, matrix.tensor.dtype)
+    for old, new in zip(matrix.numbers(original), matrix.numbers(compressed), strict=True):
         moved = np.abs(old - new)
         found = measuring.tails(moved, np.ones(moved.shape, np.bool_), scale=matrix.scale)
         tails.append(Tails(found.l1, found.l2_squared, found.exponents, zeros=(new == 0).sum(axis=1)))
@@ -69,10 +67,7 @@ def measure_change(matrix: Matrix, original: Checkpoint, compressed: Checkpoint)
 
 def change_of(matrix: Matrix, original: Checkpoint, compressed: Checkpoint) -> tuple[Array, Array]:
     """Return a whole tensor as it came, and what was added to it. Shape: both (neurons, fan_in) float64."""
-    dtype = matrix.tensor.dtype
-    before, after = (
-        np.concatenate([decode(bits, dtype) for bits in matrix.blocks(checkpoint)]) for checkpoint in (original, compressed)
-    )
+    before, after = (np.concatenate(list(matrix.numbers(checkpoint))) for checkpoint in (original, compressed))
     return before, after - before
 
 

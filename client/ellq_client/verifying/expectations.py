@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from ellq.v1.scales import FLOAT8
 from ellq_client.checkpoint import StoredTensor
 from ellq_client.errors import ReportError
 from ellq_client.requests import Override, Request
@@ -30,13 +31,17 @@ class Expectation:
     """The rule of an override; None: the request's."""
 
 
-def expect_tensor(tensor: StoredTensor, request: Request, axis: tuple[int, ...] = (0,)) -> Expectation:
+def expect_tensor(
+    tensor: StoredTensor, request: Request, axis: tuple[int, ...] = (0,), *, meant: str | None = None
+) -> Expectation:
     """Return what the request must do to a tensor; `axis` numbers its neurons where no override says so.
+
+    `meant` is why it passes through whatever the request says; None: nothing of the kind.
 
     Errors: ReportError for axes that no server takes.
     """
     overrides = [override for override in request.overrides if matches(override.glob, tensor.name)]
-    reason = _reason(tensor, request, overrides)
+    reason = meant or _reason(tensor, request, overrides)
     if reason is not None:
         return Expectation(reason)
     treatment = _treatment(overrides)
@@ -83,7 +88,7 @@ def math_rule(rule: Rule) -> math_rules.Rule:
 
 def _reason(tensor: StoredTensor, request: Request, overrides: Sequence[Override]) -> str | None:
     treatment = _treatment(overrides)
-    if tensor.dtype not in WEIGHT_DTYPES:
+    if tensor.dtype not in WEIGHT_DTYPES and tensor.dtype not in FLOAT8:
         return "dtype"
     if len(tensor.shape) < 2:
         return "dimensions"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from filecmp import cmp
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from ellq_client.errors import ClaimRefuted, SourceError
 from ellq_client.folders.chain import ChainedCheckpoint
 from ellq_client.folders.finished import REPORT
 from ellq_client.folders.folder import Folder, open_folder
+from ellq_client.packing.reading import open_checkpoint
 from ellq_client.report import FolderReport, Part, read_folder_report
 from ellq_client.verifying.claims import Claims
+from ellq_client.verifying.packed import check_packed
 from ellq_client.verifying.pairs import Verification, hold
 
 
@@ -28,7 +31,9 @@ def verify_folders(
     for shards, part in parts:
         with ExitStack() as opened:
             old, new = (opened.enter_context(_open(folder, shards)) for folder in (before, after))
-            held.append(hold(old, new, None if part is None else part.report, network=network, moments=moments))
+            one = hold(old, new, None if part is None else part.report, network=network, moments=moments)
+        unchecked = check_packed(_paths(after, shards), None if part is None else part.report)
+        held.append(replace(one, unchecked=(*one.unchecked, *unchecked)))
     return _together(held, report_checked=told is not None)
 
 
@@ -71,8 +76,12 @@ def _named_parts(folder: Folder, told: FolderReport) -> list[tuple[tuple[str, ..
 
 
 def _open(folder: Folder, names: Sequence[str]) -> Checkpoint:
-    paths = [shard.path for shard in folder.shards if shard.name in names]
-    return Checkpoint(paths[0]) if len(paths) == 1 else ChainedCheckpoint(paths, path=folder.path)
+    paths = _paths(folder, names)
+    return open_checkpoint(paths[0]) if len(paths) == 1 else ChainedCheckpoint(paths, path=folder.path)
+
+
+def _paths(folder: Folder, names: Sequence[str]) -> list[Path]:
+    return [shard.path for shard in folder.shards if shard.name in names]
 
 
 def _together(held: Sequence[Verification], *, report_checked: bool) -> Verification:

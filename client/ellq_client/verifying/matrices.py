@@ -1,17 +1,26 @@
 """Tensors of a file as rows of neurons, read some rows at a time."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import numpy as np
+import numpy.typing as npt
 
+from ellq.v1.scales import FLOAT8
 from ellq_client.checkpoint import Checkpoint, StoredTensor
+from ellq_client.verifying.factors import Factor
 from ellq_math import measuring
 from ellq_math.dtypes import WEIGHT_DTYPES, Bits, decode
+from ellq_math.float8 import values, wide_dtype
 from ellq_math.sums import Array
 from ellq_math.values import RowStatistics, Tails
+
+AnyBits: TypeAlias = Bits | npt.NDArray[np.uint8]
+"""Weights as they are stored."""
+
+AnyKind: TypeAlias = type[np.uint8] | type[np.uint16] | type[np.uint32] | type[np.uint64]
 
 BLOCK_WEIGHTS = 1 << 21
 """Weights of a block: 16 MiB as float64, times the handful of copies that measuring makes."""
@@ -23,6 +32,8 @@ class Matrix:
 
     tensor: StoredTensor
     neuron_axis: tuple[int, ...]
+    factor: Factor | None = field(default=None, kw_only=True)
+    """What 8-bit weights are multiplied by; None: they are worth what is stored."""
 
     @property
     def neurons(self) -> int:
@@ -42,14 +53,20 @@ class Matrix:
     @property
     def scale(self) -> bool:
         """Whether power sums of this dtype are scaled (see RowStatistics)."""
-        return self.tensor.dtype == "F64"
+        return self.wide_dtype == "F64"
 
     @property
     def mantissa_bits(self) -> int:
         """Stored mantissa bits of the dtype."""
-        return WEIGHT_DTYPES[self.tensor.dtype].mantissa_bits
+        return WEIGHT_DTYPES[self.wide_dtype].mantissa_bits
 
-    def blocks(self, checkpoint: Checkpoint) -> Iterator[Bits]:
+    @property
+    def wide_dtype(self) -> str:
+        """The dtype in which the weights are counted: their own, or for 8 bits one that holds their real values."""
+        dtype = self.tensor.dtype
+        return wide_dtype(scaled=self.factor is not None) if dtype in FLOAT8 else dtype
+
+    def blocks(self, checkpoint: Checkpoint) -> Iterator[AnyBits]:
         """Yield the raw weights. Shape of each: (rows, fan_in), unsigned integers."""
         rows = max(1, BLOCK_WEIGHTS // self.fan_in)
         leading = self.neuron_axis == tuple(range(len(self.neuron_axis)))
@@ -60,16 +77,28 @@ class Matrix:
 
     def magnitudes(self, checkpoint: Checkpoint) -> Iterator[Array]:
         """Yield the magnitudes of the blocks as float64; exact."""
-        for bits in self.blocks(checkpoint):
-            yield self.decode(bits)
+        return (np.abs(block) for block in self.numbers(checkpoint))
 
-    def decode(self, bits: Bits) -> Array:
-        """Return the magnitudes of raw weights."""
-        return np.abs(decode(bits, self.tensor.dtype))
+    def numbers(self, checkpoint: Checkpoint) -> Iterator[Array]:
+        """Yield the real values of the blocks as float64; exact."""
+        first = 0
+        for bits in self.blocks(checkpoint):
+            yield self.decode(bits, first)
+            first += len(bits)
+
+    def decode(self, bits: AnyBits, first: int) -> Array:
+        """Return the real values of raw weights, of rows from `first` on."""
+        dtype, fan_in = self.tensor.dtype, self.fan_in
+        if dtype not in FLOAT8:
+            return decode(cast("Bits", bits), dtype)
+        stored = values(dtype)[bits]
+        if self.factor is None:
+            return stored
+        return stored * self.factor.over(self.tensor.shape, self._axes, first * fan_in, bits.size).reshape(bits.shape)
 
     def stored_index(self, neuron: int, place: int) -> list[int]:
         """Return where a weight of a neuron stands in the tensor as it is stored."""
-        axes = [*self.neuron_axis, *(axis for axis in range(len(self.tensor.shape)) if axis not in self.neuron_axis)]
+        axes = self._axes
         flat = neuron * self.fan_in + place
         index = dict(zip(axes, np.unravel_index(flat, [self.tensor.shape[axis] for axis in axes]), strict=True))
         return [int(index[axis]) for axis in range(len(axes))]
@@ -82,22 +111,36 @@ class Matrix:
         """Return the statistics of every neuron."""
         return join_rows([measuring.measure(block, orders, scale=self.scale) for block in self.magnitudes(checkpoint)])
 
-    def _read(self, checkpoint: Checkpoint, first: int, count: int) -> Bits:
-        dtype = WEIGHT_DTYPES[self.tensor.dtype]
-        row_bytes = self.fan_in * dtype.itemsize
-        data = checkpoint.read(self.tensor.begin + first * row_bytes, count * row_bytes)
-        return as_bits(data, dtype.bits).reshape(count, self.fan_in)
+    @property
+    def _axes(self) -> list[int]:
+        """All axes, those that number the neurons in front."""
+        return [*self.neuron_axis, *(axis for axis in range(len(self.tensor.shape)) if axis not in self.neuron_axis)]
 
-    def _transposed(self, checkpoint: Checkpoint) -> Bits:
+    def _read(self, checkpoint: Checkpoint, first: int, count: int) -> AnyBits:
+        kind = bits_of(self.tensor.dtype)
+        row_bytes = self.fan_in * np.dtype(kind).itemsize
+        data = checkpoint.read(self.tensor.begin + first * row_bytes, count * row_bytes)
+        return as_bits(data, kind).reshape(count, self.fan_in)
+
+    def _transposed(self, checkpoint: Checkpoint) -> AnyBits:
         """Return all of the tensor with its neuron axes in front."""
         data = checkpoint.read(self.tensor.begin, self.tensor.length_bytes)
-        stored = as_bits(data, WEIGHT_DTYPES[self.tensor.dtype].bits).reshape(self.tensor.shape)
-        rest = [axis for axis in range(len(self.tensor.shape)) if axis not in self.neuron_axis]
-        return stored.transpose(*self.neuron_axis, *rest).reshape(self.neurons, self.fan_in)
+        stored = as_bits(data, bits_of(self.tensor.dtype)).reshape(self.tensor.shape)
+        return stored.transpose(self._axes).reshape(self.neurons, self.fan_in)
 
 
-def as_bits(data: bytearray, kind: type[np.uint16] | type[np.uint32] | type[np.uint64]) -> Any:
-    """Return bytes as an array of unsigned integers of one width: Bits, where the type checker sees a mixture."""
+def is_compressible(tensor: StoredTensor) -> bool:
+    """Return whether weights of this dtype and shape can be cut at all."""
+    return (tensor.dtype in WEIGHT_DTYPES or tensor.dtype in FLOAT8) and len(tensor.shape) > 1
+
+
+def bits_of(dtype: str) -> AnyKind:
+    """Return the unsigned integer as wide as a weight."""
+    return np.uint8 if dtype in FLOAT8 else WEIGHT_DTYPES[dtype].bits
+
+
+def as_bits(data: bytearray, kind: AnyKind) -> Any:
+    """Return bytes as an array of unsigned integers of one width: AnyBits, where the type checker sees a mixture."""
     return np.frombuffer(data, kind)
 
 

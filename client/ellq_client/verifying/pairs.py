@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ellq.v1.meanings import read_meanings
 from ellq_client.checkpoint import Checkpoint
 from ellq_client.enclosures import AnyMoments, AnyNetwork
 from ellq_client.errors import ClaimRefuted
@@ -59,7 +60,13 @@ def hold(
     """Check what came back; with a report, recompute every claim in it. Errors: as verify."""
     _check_headers(before, after)
     refitted = _refitted(told)
-    changes = [compare_zeros(tensor, before, after, refitted=tensor.name in refitted) for tensor in before.tensors]
+    meanings = read_meanings(before.tensors)
+    changes = [
+        compare_zeros(
+            tensor, before, after, refitted=tensor.name in refitted, untouched=meanings.reason(tensor.name) is not None
+        )
+        for tensor in before.tensors
+    ]
     unchecked: tuple[str, ...] = ()
     if told is not None:
         enclosed = hold_enclosed(told.request, before, after, network, moments)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
 
+from ellq.v1.meanings import read_meanings
 from ellq_client.certificates import NetworkCertificate
 from ellq_client.checkpoint import StoredTensor
 from ellq_client.errors import ClaimRefuted, ReportError
@@ -13,12 +14,14 @@ from ellq_client.verifying.claims import Claims
 from ellq_client.verifying.cuts import change_of
 from ellq_client.verifying.enclosed import Enclosed
 from ellq_client.verifying.expectations import Expectation, expect_indices, expect_tensor, math_rule
+from ellq_client.verifying.factors import read_factor
 from ellq_client.verifying.matrices import Matrix
 from ellq_client.verifying.mean_squares import check_lasso, check_mean_squares, check_no_mean_squares
 from ellq_client.verifying.promises import check_budget, check_promises
 from ellq_client.verifying.ruling import Choices
 from ellq_client.verifying.tensors import CutTensor, Ruled, TensorCheck
 from ellq_client.verifying.totals import check_summary
+from ellq_client.verifying.warned import check_warnings
 from ellq_client.verifying.weighing import weighed_by_inputs
 from ellq_client.verifying.zeros import compare_zeros
 from ellq_math.network.certify import certify, grades_of
@@ -42,6 +45,7 @@ class ReportCheck:
         self._request_rule = report.request.rule
         self._enclosed = enclosed
         self._before, self._after = enclosed.tensors.before, enclosed.tensors.after
+        self._meanings = read_meanings(self._before.tensors)
         self._expected = [self._expect(tensor) for tensor in self._before.tensors]
         self._orders = self._power_orders()
 
@@ -85,7 +89,7 @@ class ReportCheck:
     def _check_treatment(self, told: TensorReport, stored: StoredTensor, expected: Expectation) -> None:
         claims = Claims(stored.name)
         reason = expected.reason
-        if reason is None and not Matrix(stored, expected.neuron_axis).is_finite(self._before):
+        if reason is None and not self._matrix(stored, expected.neuron_axis).is_finite(self._before):
             reason = "nonfinite" if self._request.nonfinite == "pass_through" else "a refusal of the whole file"
         claims.equal("reason", told.reason, reason)
         claims.equal("treatment", told.treatment, "compress" if reason is None else "pass_through")
@@ -102,7 +106,7 @@ class ReportCheck:
 
     def _check_compressible(self) -> None:
         pairs = self._compressible()
-        matrices = {stored.name: Matrix(stored, told.neuron_axis) for told, stored in pairs}
+        matrices = {stored.name: self._matrix(stored, told.neuron_axis) for told, stored in pairs}
         moments = self._moments()
         checks = [self._measured(told, matrices[stored.name], moments.get(stored.name)) for told, stored in pairs]
         layers = [check.check_measurement() for check in checks]
@@ -115,6 +119,7 @@ class ReportCheck:
             cuts.append(check.check_cut(self._before, self._after, ruled))
             self._check_mean_squares(check, ruled, moments.get(check.report.name))
         check_summary(self._report, layers, cuts)
+        check_warnings(self._report, self._meanings)
         self._check_network(moments, choices.cost)
 
     def _moments(self) -> dict[str, Moments]:
@@ -176,7 +181,12 @@ class ReportCheck:
         """Return what must happen to a tensor; which axis a network transposes, only the network tells."""
         told = next((told.neuron_axis for told in self._report.tensors if told.name == tensor.name), ())
         unknown = self._enclosed.lacks_network and len(tensor.shape) == _DIMENSIONS_OF_A_LINEAR and told == (1,)
-        return expect_tensor(tensor, self._request, (1,) if unknown else self._enclosed.axes.get(tensor.name, (0,)))
+        axis = (1,) if unknown else self._enclosed.axes.get(tensor.name, (0,))
+        return expect_tensor(tensor, self._request, axis, meant=self._meanings.reason(tensor.name))
+
+    def _matrix(self, tensor: StoredTensor, axis: tuple[int, ...]) -> Matrix:
+        """Return a tensor as rows of neurons, with its scale if it has one."""
+        return Matrix(tensor, axis, factor=read_factor(self._before, self._meanings.scale_of(tensor.name)))
 
     def _measured(self, told: TensorReport, matrix: Matrix, moments: Moments | None) -> TensorCheck:
         weighs = moments is not None and not self._request.magnitudes_only

@@ -8,13 +8,14 @@ from tempfile import NamedTemporaryFile
 from ellq_client.checkpoint import Checkpoint
 from ellq_client.errors import OutputError
 from ellq_client.formats import family_of, open_format
+from ellq_client.packing.reading import open_checkpoint
 
 
 @contextmanager
 def opened(path: Path) -> Generator[Checkpoint]:
     """Open a safetensors file, or a temporary one with the tensors of another format. Errors: SourceError, OutputError."""
     if family_of(path) is None:
-        with Checkpoint(path) as checkpoint:
+        with open_checkpoint(path) as checkpoint:
             yield checkpoint
         return
     source = open_format(path)

@@ -1,13 +1,16 @@
 """Checks a compressed file or folder against its original and, if there is one, against the report of how it was made."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
 from ellq_client.enclosures import AnyMoments, AnyNetwork
 from ellq_client.errors import ReportError
+from ellq_client.formats import family_of
 from ellq_client.report import read_report
 from ellq_client.verifying.folders import verify_folders
+from ellq_client.verifying.packed import check_packed
 from ellq_client.verifying.pairs import Verification, hold
 from ellq_client.verifying.spooling import opened
 
@@ -36,4 +39,6 @@ def verify(
         return verify_folders(Path(original), Path(compressed), place, network=network, moments=moments)
     told = None if place is None else read_report(place)
     with opened(Path(original)) as before, opened(Path(compressed)) as after:
-        return hold(before, after, told, network=network, moments=moments)
+        held = hold(before, after, told, network=network, moments=moments)
+    unchecked = check_packed([Path(compressed)], told) if family_of(Path(compressed)) is None else ()
+    return replace(held, unchecked=(*held.unchecked, *unchecked))

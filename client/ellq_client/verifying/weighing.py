@@ -43,4 +43,4 @@ class WeighedMatrix(Matrix):
 def weighed_by_inputs(matrix: Matrix, moments: Moments) -> WeighedMatrix:
     """Return the tensor as |w_j| s_j, s_j the root of the second moment of input j, rounded up."""
     columns = moments.roots.reshape(-1, matrix.fan_in)
-    return WeighedMatrix(matrix.tensor, matrix.neuron_axis, np.ones(matrix.neurons), columns)
+    return WeighedMatrix(matrix.tensor, matrix.neuron_axis, np.ones(matrix.neurons), columns, factor=matrix.factor)

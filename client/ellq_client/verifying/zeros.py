@@ -4,15 +4,18 @@ import numpy as np
 
 from ellq_client.checkpoint import Checkpoint, StoredTensor
 from ellq_client.errors import ClaimRefuted
-from ellq_math.dtypes import WEIGHT_DTYPES
+from ellq_client.verifying.matrices import bits_of, is_compressible
 
 
-def compare_zeros(tensor: StoredTensor, before: Checkpoint, after: Checkpoint, *, refitted: bool = False) -> int:
+def compare_zeros(
+    tensor: StoredTensor, before: Checkpoint, after: Checkpoint, *, refitted: bool = False, untouched: bool = False
+) -> int:
     """Return how many weights of a tensor became zero. Errors: ClaimRefuted when anything else became of one.
 
-    Weights that were zero do not count, whatever became of their sign. `refitted` weights may have any other value, too.
+    Weights that were zero do not count, whatever became of their sign. `refitted` weights may have any other value, too, and a
+    tensor that is `untouched`, because others rest on it, must have kept every byte.
     """
-    compressible = tensor.dtype in WEIGHT_DTYPES and len(tensor.shape) >= 2
+    compressible = is_compressible(tensor) and not untouched
     cut = place = 0
     pieces = zip(before.pieces(tensor.begin, tensor.end), after.pieces(tensor.begin, tensor.end), strict=True)
     for old, new in pieces:
@@ -21,12 +24,12 @@ def compare_zeros(tensor: StoredTensor, before: Checkpoint, after: Checkpoint, *
             continue
         if not compressible:
             raise ClaimRefuted("bytes", claimed="untouched", found="changed", tensor=tensor.name)
-        dtype = WEIGHT_DTYPES[tensor.dtype]
-        was, now = np.frombuffer(old, dtype.bits), np.frombuffer(new, dtype.bits)
+        kind = bits_of(tensor.dtype)
+        was, now = np.frombuffer(old, kind), np.frombuffer(new, kind)
         changed = was != now
         wrong = changed & (now != 0)
         if wrong.any() and not refitted:
-            where = place // dtype.itemsize + int(wrong.argmax())
+            where = place // was.itemsize + int(wrong.argmax())
             at = [int(axis) for axis in np.unravel_index(where, tensor.shape)]
             swapped = not was[wrong].any()  # weights where the original has zeros: the other way round it would hold
             raise ClaimRefuted(
@@ -36,7 +39,7 @@ def compare_zeros(tensor: StoredTensor, before: Checkpoint, after: Checkpoint, *
                 tensor=tensor.name,
                 likely="the two files may be swapped" if swapped else None,
             )
-        magnitude_bits = was & dtype.bits(np.iinfo(dtype.bits).max >> 1)
+        magnitude_bits = was & kind(np.iinfo(kind).max >> 1)
         cut += int((changed & (now == 0) & (magnitude_bits != 0)).sum())
         place += len(old)
     return cut

@@ -71,6 +71,9 @@ class PassThroughReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PASS_THROUGH_REASON_EXCLUDED: _ClassVar[PassThroughReason]
     PASS_THROUGH_REASON_SKIPPED: _ClassVar[PassThroughReason]
     PASS_THROUGH_REASON_NONFINITE: _ClassVar[PassThroughReason]
+    PASS_THROUGH_REASON_QUANTIZED: _ClassVar[PassThroughReason]
+    PASS_THROUGH_REASON_SCALE: _ClassVar[PassThroughReason]
+    PASS_THROUGH_REASON_SCALE_UNUSABLE: _ClassVar[PassThroughReason]
 
 class EndingReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -95,6 +98,9 @@ class WarningCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WARNING_CODE_GLOB_WITHOUT_MATCH: _ClassVar[WarningCode]
     WARNING_CODE_NONFINITE_PASSED_THROUGH: _ClassVar[WarningCode]
     WARNING_CODE_NOTHING_COMPRESSIBLE: _ClassVar[WarningCode]
+    WARNING_CODE_QUANTIZED_PASSED_THROUGH: _ClassVar[WarningCode]
+    WARNING_CODE_SCALE_UNUSABLE: _ClassVar[WarningCode]
+    WARNING_CODE_STORED_VALUES: _ClassVar[WarningCode]
 
 class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -139,6 +145,14 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_MOMENTS_REQUIRED: _ClassVar[ErrorReason]
     ERROR_REASON_MOMENTS_TOO_LARGE: _ClassVar[ErrorReason]
     ERROR_REASON_NETWORK_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_REFERENCES_OFF: _ClassVar[ErrorReason]
+    ERROR_REASON_INVALID_URI: _ClassVar[ErrorReason]
+    ERROR_REASON_URI_NOT_ALLOWED: _ClassVar[ErrorReason]
+    ERROR_REASON_OBJECT_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_OBJECT_CHANGED: _ClassVar[ErrorReason]
+    ERROR_REASON_STORE_DENIED: _ClassVar[ErrorReason]
+    ERROR_REASON_STORE_UNAVAILABLE: _ClassVar[ErrorReason]
+    ERROR_REASON_UNEXPECTED_DATA: _ClassVar[ErrorReason]
 ACTIVATION_KIND_UNSPECIFIED: ActivationKind
 ACTIVATION_KIND_IDENTITY: ActivationKind
 ACTIVATION_KIND_RELU: ActivationKind
@@ -180,6 +194,9 @@ PASS_THROUGH_REASON_NAME: PassThroughReason
 PASS_THROUGH_REASON_EXCLUDED: PassThroughReason
 PASS_THROUGH_REASON_SKIPPED: PassThroughReason
 PASS_THROUGH_REASON_NONFINITE: PassThroughReason
+PASS_THROUGH_REASON_QUANTIZED: PassThroughReason
+PASS_THROUGH_REASON_SCALE: PassThroughReason
+PASS_THROUGH_REASON_SCALE_UNUSABLE: PassThroughReason
 ENDING_REASON_UNSPECIFIED: EndingReason
 ENDING_REASON_UNBOUNDED: EndingReason
 ENDING_REASON_NONFINITE: EndingReason
@@ -195,6 +212,9 @@ WARNING_CODE_UNSPECIFIED: WarningCode
 WARNING_CODE_GLOB_WITHOUT_MATCH: WarningCode
 WARNING_CODE_NONFINITE_PASSED_THROUGH: WarningCode
 WARNING_CODE_NOTHING_COMPRESSIBLE: WarningCode
+WARNING_CODE_QUANTIZED_PASSED_THROUGH: WarningCode
+WARNING_CODE_SCALE_UNUSABLE: WarningCode
+WARNING_CODE_STORED_VALUES: WarningCode
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_EMPTY_FRAME: ErrorReason
 ERROR_REASON_MISSING_OPTIONS: ErrorReason
@@ -236,6 +256,14 @@ ERROR_REASON_INPUTS_REQUIRED: ErrorReason
 ERROR_REASON_MOMENTS_REQUIRED: ErrorReason
 ERROR_REASON_MOMENTS_TOO_LARGE: ErrorReason
 ERROR_REASON_NETWORK_TOO_LARGE: ErrorReason
+ERROR_REASON_REFERENCES_OFF: ErrorReason
+ERROR_REASON_INVALID_URI: ErrorReason
+ERROR_REASON_URI_NOT_ALLOWED: ErrorReason
+ERROR_REASON_OBJECT_NOT_FOUND: ErrorReason
+ERROR_REASON_OBJECT_CHANGED: ErrorReason
+ERROR_REASON_STORE_DENIED: ErrorReason
+ERROR_REASON_STORE_UNAVAILABLE: ErrorReason
+ERROR_REASON_UNEXPECTED_DATA: ErrorReason
 
 class AnalyzeRequest(_message.Message):
     __slots__ = ("options", "data", "moments")
@@ -248,7 +276,7 @@ class AnalyzeRequest(_message.Message):
     def __init__(self, options: _Optional[_Union[AnalyzeOptions, _Mapping]] = ..., data: _Optional[bytes] = ..., moments: _Optional[_Union[Moments, _Mapping]] = ...) -> None: ...
 
 class AnalyzeOptions(_message.Message):
-    __slots__ = ("selection", "indices", "rule", "nonfinite", "ignore_zeros", "neuron_reports", "distribution", "sketch", "network", "magnitudes_only", "remove_dead_neurons")
+    __slots__ = ("selection", "indices", "rule", "nonfinite", "ignore_zeros", "neuron_reports", "distribution", "sketch", "network", "magnitudes_only", "remove_dead_neurons", "source_uri", "plans_only")
     SELECTION_FIELD_NUMBER: _ClassVar[int]
     INDICES_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
@@ -260,6 +288,8 @@ class AnalyzeOptions(_message.Message):
     NETWORK_FIELD_NUMBER: _ClassVar[int]
     MAGNITUDES_ONLY_FIELD_NUMBER: _ClassVar[int]
     REMOVE_DEAD_NEURONS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_URI_FIELD_NUMBER: _ClassVar[int]
+    PLANS_ONLY_FIELD_NUMBER: _ClassVar[int]
     selection: Selection
     indices: IndexOptions
     rule: Rule
@@ -271,7 +301,9 @@ class AnalyzeOptions(_message.Message):
     network: Network
     magnitudes_only: bool
     remove_dead_neurons: bool
-    def __init__(self, selection: _Optional[_Union[Selection, _Mapping]] = ..., indices: _Optional[_Union[IndexOptions, _Mapping]] = ..., rule: _Optional[_Union[Rule, _Mapping]] = ..., nonfinite: _Optional[_Union[NonfinitePolicy, str]] = ..., ignore_zeros: bool = ..., neuron_reports: bool = ..., distribution: bool = ..., sketch: _Optional[_Union[SketchOptions, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., magnitudes_only: bool = ..., remove_dead_neurons: bool = ...) -> None: ...
+    source_uri: str
+    plans_only: bool
+    def __init__(self, selection: _Optional[_Union[Selection, _Mapping]] = ..., indices: _Optional[_Union[IndexOptions, _Mapping]] = ..., rule: _Optional[_Union[Rule, _Mapping]] = ..., nonfinite: _Optional[_Union[NonfinitePolicy, str]] = ..., ignore_zeros: bool = ..., neuron_reports: bool = ..., distribution: bool = ..., sketch: _Optional[_Union[SketchOptions, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., magnitudes_only: bool = ..., remove_dead_neurons: bool = ..., source_uri: _Optional[str] = ..., plans_only: bool = ...) -> None: ...
 
 class CompressRequest(_message.Message):
     __slots__ = ("options", "data", "moments")
@@ -284,7 +316,7 @@ class CompressRequest(_message.Message):
     def __init__(self, options: _Optional[_Union[CompressOptions, _Mapping]] = ..., data: _Optional[bytes] = ..., moments: _Optional[_Union[Moments, _Mapping]] = ...) -> None: ...
 
 class CompressOptions(_message.Message):
-    __slots__ = ("selection", "indices", "rule", "nonfinite", "ignore_zeros", "neuron_reports", "encoding", "sketch", "network", "magnitudes_only", "remove_dead_neurons")
+    __slots__ = ("selection", "indices", "rule", "nonfinite", "ignore_zeros", "neuron_reports", "encoding", "sketch", "network", "magnitudes_only", "remove_dead_neurons", "source_uri", "output_uri")
     SELECTION_FIELD_NUMBER: _ClassVar[int]
     INDICES_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
@@ -296,6 +328,8 @@ class CompressOptions(_message.Message):
     NETWORK_FIELD_NUMBER: _ClassVar[int]
     MAGNITUDES_ONLY_FIELD_NUMBER: _ClassVar[int]
     REMOVE_DEAD_NEURONS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_URI_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_URI_FIELD_NUMBER: _ClassVar[int]
     selection: Selection
     indices: IndexOptions
     rule: Rule
@@ -307,7 +341,9 @@ class CompressOptions(_message.Message):
     network: Network
     magnitudes_only: bool
     remove_dead_neurons: bool
-    def __init__(self, selection: _Optional[_Union[Selection, _Mapping]] = ..., indices: _Optional[_Union[IndexOptions, _Mapping]] = ..., rule: _Optional[_Union[Rule, _Mapping]] = ..., nonfinite: _Optional[_Union[NonfinitePolicy, str]] = ..., ignore_zeros: bool = ..., neuron_reports: bool = ..., encoding: _Optional[_Union[Encoding, str]] = ..., sketch: _Optional[_Union[Sketch, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., magnitudes_only: bool = ..., remove_dead_neurons: bool = ...) -> None: ...
+    source_uri: str
+    output_uri: str
+    def __init__(self, selection: _Optional[_Union[Selection, _Mapping]] = ..., indices: _Optional[_Union[IndexOptions, _Mapping]] = ..., rule: _Optional[_Union[Rule, _Mapping]] = ..., nonfinite: _Optional[_Union[NonfinitePolicy, str]] = ..., ignore_zeros: bool = ..., neuron_reports: bool = ..., encoding: _Optional[_Union[Encoding, str]] = ..., sketch: _Optional[_Union[Sketch, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., magnitudes_only: bool = ..., remove_dead_neurons: bool = ..., source_uri: _Optional[str] = ..., output_uri: _Optional[str] = ...) -> None: ...
 
 class Network(_message.Message):
     __slots__ = ("topology", "inputs")
@@ -646,7 +682,7 @@ class CompressResponse(_message.Message):
     def __init__(self, manifest: _Optional[_Union[Manifest, _Mapping]] = ..., plans: _Optional[_Union[TensorPlans, _Mapping]] = ..., reports: _Optional[_Union[TensorReports, _Mapping]] = ..., neurons: _Optional[_Union[NeuronReports, _Mapping]] = ..., summary: _Optional[_Union[Summary, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Manifest(_message.Message):
-    __slots__ = ("request_id", "version", "header_bytes", "payload_bytes", "tensors", "compressible_tensors", "compressible_weights", "indices", "rule")
+    __slots__ = ("request_id", "version", "header_bytes", "payload_bytes", "tensors", "compressible_tensors", "compressible_weights", "indices", "rule", "header_sha256")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     HEADER_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -656,6 +692,7 @@ class Manifest(_message.Message):
     COMPRESSIBLE_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     INDICES_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
+    HEADER_SHA256_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     version: str
     header_bytes: int
@@ -665,7 +702,8 @@ class Manifest(_message.Message):
     compressible_weights: int
     indices: IndexOptions
     rule: Rule
-    def __init__(self, request_id: _Optional[str] = ..., version: _Optional[str] = ..., header_bytes: _Optional[int] = ..., payload_bytes: _Optional[int] = ..., tensors: _Optional[int] = ..., compressible_tensors: _Optional[int] = ..., compressible_weights: _Optional[int] = ..., indices: _Optional[_Union[IndexOptions, _Mapping]] = ..., rule: _Optional[_Union[Rule, _Mapping]] = ...) -> None: ...
+    header_sha256: bytes
+    def __init__(self, request_id: _Optional[str] = ..., version: _Optional[str] = ..., header_bytes: _Optional[int] = ..., payload_bytes: _Optional[int] = ..., tensors: _Optional[int] = ..., compressible_tensors: _Optional[int] = ..., compressible_weights: _Optional[int] = ..., indices: _Optional[_Union[IndexOptions, _Mapping]] = ..., rule: _Optional[_Union[Rule, _Mapping]] = ..., header_sha256: _Optional[bytes] = ...) -> None: ...
 
 class TensorPlans(_message.Message):
     __slots__ = ("plans",)
@@ -868,7 +906,7 @@ class NeuronReports(_message.Message):
     def __init__(self, tensor: _Optional[int] = ..., first_neuron: _Optional[int] = ..., sparsity_index: _Optional[_Iterable[float]] = ..., pq_index: _Optional[_Iterable[float]] = ..., kept: _Optional[_Iterable[int]] = ..., tail_l1: _Optional[_Iterable[float]] = ..., tail_l2: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Summary(_message.Message):
-    __slots__ = ("tensors", "compressible_tensors", "weights", "zeros_before", "zeros_after", "kept", "frobenius", "frobenius_ratio", "network", "warnings", "timings", "sketch")
+    __slots__ = ("tensors", "compressible_tensors", "weights", "zeros_before", "zeros_after", "kept", "frobenius", "frobenius_ratio", "network", "warnings", "timings", "sketch", "stored")
     TENSORS_FIELD_NUMBER: _ClassVar[int]
     COMPRESSIBLE_TENSORS_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_FIELD_NUMBER: _ClassVar[int]
@@ -882,6 +920,7 @@ class Summary(_message.Message):
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     SKETCH_FIELD_NUMBER: _ClassVar[int]
+    STORED_FIELD_NUMBER: _ClassVar[int]
     tensors: int
     compressible_tensors: int
     weights: int
@@ -894,7 +933,20 @@ class Summary(_message.Message):
     warnings: _containers.RepeatedCompositeFieldContainer[Warning]
     timings: Timings
     sketch: Sketch
-    def __init__(self, tensors: _Optional[int] = ..., compressible_tensors: _Optional[int] = ..., weights: _Optional[int] = ..., zeros_before: _Optional[int] = ..., zeros_after: _Optional[int] = ..., kept: _Optional[int] = ..., frobenius: _Optional[float] = ..., frobenius_ratio: _Optional[float] = ..., network: _Optional[_Union[NetworkCertificate, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., sketch: _Optional[_Union[Sketch, _Mapping]] = ..., **kwargs) -> None: ...
+    stored: Stored
+    def __init__(self, tensors: _Optional[int] = ..., compressible_tensors: _Optional[int] = ..., weights: _Optional[int] = ..., zeros_before: _Optional[int] = ..., zeros_after: _Optional[int] = ..., kept: _Optional[int] = ..., frobenius: _Optional[float] = ..., frobenius_ratio: _Optional[float] = ..., network: _Optional[_Union[NetworkCertificate, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., sketch: _Optional[_Union[Sketch, _Mapping]] = ..., stored: _Optional[_Union[Stored, _Mapping]] = ..., **kwargs) -> None: ...
+
+class Stored(_message.Message):
+    __slots__ = ("uri", "length_bytes", "sha256", "etag")
+    URI_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    uri: str
+    length_bytes: int
+    sha256: bytes
+    etag: str
+    def __init__(self, uri: _Optional[str] = ..., length_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class NetworkCertificate(_message.Message):
     __slots__ = ("absence", "node", "reaches_output", "endings", "grades", "tightest", "layers", "budget", "layers_left_out")
@@ -1057,21 +1109,23 @@ class PowerSum(_message.Message):
     def __init__(self, order: _Optional[float] = ..., sum: _Optional[float] = ...) -> None: ...
 
 class Bins(_message.Message):
-    __slots__ = ("digits", "weights", "units")
+    __slots__ = ("digits", "weights", "units", "weights_before")
     DIGITS_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     UNITS_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_BEFORE_FIELD_NUMBER: _ClassVar[int]
     digits: _containers.RepeatedScalarFieldContainer[int]
     weights: _containers.RepeatedScalarFieldContainer[int]
     units: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, digits: _Optional[_Iterable[int]] = ..., weights: _Optional[_Iterable[int]] = ..., units: _Optional[_Iterable[int]] = ...) -> None: ...
+    weights_before: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, digits: _Optional[_Iterable[int]] = ..., weights: _Optional[_Iterable[int]] = ..., units: _Optional[_Iterable[int]] = ..., weights_before: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class GetCapabilitiesRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class GetCapabilitiesResponse(_message.Message):
-    __slots__ = ("version", "limits", "device", "dtypes", "rules", "scopes", "encodings")
+    __slots__ = ("version", "limits", "device", "dtypes", "rules", "scopes", "encodings", "source_schemes", "output_schemes")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
@@ -1079,6 +1133,8 @@ class GetCapabilitiesResponse(_message.Message):
     RULES_FIELD_NUMBER: _ClassVar[int]
     SCOPES_FIELD_NUMBER: _ClassVar[int]
     ENCODINGS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_SCHEMES_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_SCHEMES_FIELD_NUMBER: _ClassVar[int]
     version: str
     limits: Limits
     device: Device
@@ -1086,7 +1142,9 @@ class GetCapabilitiesResponse(_message.Message):
     rules: _containers.RepeatedScalarFieldContainer[str]
     scopes: _containers.RepeatedScalarFieldContainer[Scope]
     encodings: _containers.RepeatedScalarFieldContainer[Encoding]
-    def __init__(self, version: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., device: _Optional[_Union[Device, _Mapping]] = ..., dtypes: _Optional[_Iterable[str]] = ..., rules: _Optional[_Iterable[str]] = ..., scopes: _Optional[_Iterable[_Union[Scope, str]]] = ..., encodings: _Optional[_Iterable[_Union[Encoding, str]]] = ...) -> None: ...
+    source_schemes: _containers.RepeatedScalarFieldContainer[str]
+    output_schemes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, version: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., device: _Optional[_Union[Device, _Mapping]] = ..., dtypes: _Optional[_Iterable[str]] = ..., rules: _Optional[_Iterable[str]] = ..., scopes: _Optional[_Iterable[_Union[Scope, str]]] = ..., encodings: _Optional[_Iterable[_Union[Encoding, str]]] = ..., source_schemes: _Optional[_Iterable[str]] = ..., output_schemes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("header_bytes", "tensors", "tensor_bytes", "payload_bytes", "pooled_payload_bytes", "concurrent_calls", "moments_bytes", "network_work")
