@@ -1,6 +1,7 @@
 """The service inside a client's process, on a Unix socket: the newcomer's default."""
 
 import asyncio
+import os
 import threading
 
 from ellq_server.server import Server
@@ -39,7 +40,7 @@ class EmbeddedServer:
 
 
 def start(socket_path: str) -> EmbeddedServer:
-    """Serve on `unix:{socket_path}`, with default limits, no metrics page and no environment."""
+    """Serve on `unix:{socket_path}`, with default limits, no metrics page and no environment but that of references."""
     # The channel is closed before the server stops, so its calls end by themselves; cancelling them makes gRPC log a line.
     # model_construct reads no environment: settings for a deployment must not leak into a laptop's default
     settings = Settings.model_construct(
@@ -48,6 +49,9 @@ def start(socket_path: str) -> EmbeddedServer:
         drain_seconds=LAST_STEP_SECONDS,
         drain_delay_seconds=0.0,
         connection_age_seconds=86400.0,
+        # what one may open in one's own name one has to name all the same, because a URI may come from anybody
+        source_prefixes=os.environ.get("ELLQ_SOURCE_PREFIXES", ""),
+        output_prefixes=os.environ.get("ELLQ_OUTPUT_PREFIXES", ""),
     )
     return EmbeddedServer(settings)
 

@@ -14,6 +14,8 @@ from ellq_server.allocator import share_arenas
 from ellq_server.credentials import UnusableCertificate
 from ellq_server.listening import CannotListen
 from ellq_server.logs import configure_logs
+from ellq_server.references.allowed import UnusablePrefix
+from ellq_server.references.doors import ReferencesUnavailable
 from ellq_server.server import KernelsUnavailable, Server
 from ellq_server.settings import Settings, UnknownSetting, refuse_unknown_names
 from ellq_server.warm_up import fill_cold_cache
@@ -38,7 +40,7 @@ def serve(arguments: Sequence[str]) -> int:
         if settings.kernels == "cpu":
             fill_cold_cache()
         asyncio.run(_run(server))
-    except (KernelsUnavailable, UnusableCertificate) as error:
+    except (KernelsUnavailable, UnusableCertificate, UnusablePrefix, ReferencesUnavailable) as error:
         print(f"ellq serve: {error}", file=sys.stderr)
         return EXIT_USAGE
     except CannotListen as error:

@@ -30,6 +30,10 @@ class Metrics:
         )
         self.received_bytes = Counter("ellq_received_bytes_total", "Bytes of safetensors streams received.", registry=registry)
         self.sent_bytes = Counter("ellq_sent_bytes_total", "Bytes of safetensors streams sent.", registry=registry)
+        self.read_bytes = Counter("ellq_reference_read_bytes_total", "Bytes read by reference.", ("scheme",), registry=registry)
+        self.written_bytes = Counter(
+            "ellq_reference_written_bytes_total", "Bytes written by reference.", ("scheme",), registry=registry
+        )
         self.weights = Counter("ellq_weights_total", "Weights measured, by dtype.", ("dtype",), registry=registry)
         self.kept_weights = Counter("ellq_kept_weights_total", "Weights kept by rules, by rule.", ("rule",), registry=registry)
         self.keep_ratio = Histogram(

@@ -6,9 +6,11 @@ EllqError
 │   │   ├── TruncatedStream   it ended early
 │   │   └── TrailingBytes     it went on after the last tensor
 │   ├── NonfiniteWeight       NaN or infinity where numbers are needed
+│   ├── ReferenceRefused      a URI that is not opened, or an object that cannot be read or written
 │   └── TooLarge              beyond this server's limits for ever
 ├── Busy                      come back later; says when
 ├── Draining                  another replica will answer
+├── StoreUnavailable          a store of objects does not answer; says when to come back
 ├── CertificateRefuted        our own re-check failed; nothing that was sent may be used
 └── Defect                    our fault
 """
@@ -77,6 +79,10 @@ class NonfiniteWeight(InvalidRequest):
     reason = "NONFINITE_WEIGHT"
 
 
+class ReferenceRefused(InvalidRequest):
+    """A URI that this server does not open, or an object that cannot be read or written. Every place says the reason."""
+
+
 class TooLarge(InvalidRequest):
     """Beyond this server's limits for ever. Every place that raises one says which limit."""
 
@@ -91,6 +97,12 @@ class Draining(EllqError):
     """This replica is shutting down."""
 
     reason = "DRAINING"
+
+
+class StoreUnavailable(EllqError):
+    """A store of objects does not answer, or cannot now."""
+
+    reason = "STORE_UNAVAILABLE"
 
 
 class CertificateRefuted(EllqError):
@@ -109,6 +121,7 @@ STATUS = {
     InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
     Busy: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Draining: grpc.StatusCode.UNAVAILABLE,
+    StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
     CertificateRefuted: grpc.StatusCode.INTERNAL,
     Defect: grpc.StatusCode.INTERNAL,
 }

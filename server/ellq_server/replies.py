@@ -1,6 +1,7 @@
 """From what a call finds to the frames that are sent: batched, so that many small tensors are not as many frames."""
 
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 
 from ellq.v1 import compression_pb2 as pb
 from ellq.v1.frames import Data
@@ -30,12 +31,15 @@ Response = pb.AnalyzeResponse | pb.CompressResponse
 class Replies:
     """Writes the frames of one call."""
 
-    def __init__(self, response: type[Response], request: Request, request_id: str, stopwatch: Stopwatch) -> None:
-        """Begin an answer; `response` is the message class of the method."""
+    def __init__(
+        self, response: type[Response], request: Request, request_id: str, stopwatch: Stopwatch, *, by_reference: bool = False
+    ) -> None:
+        """Begin an answer; `response` is the message class of the method. By reference, the caller does not know the header."""
         self._response = response
         self._request = request
         self._request_id = request_id
         self._stopwatch = stopwatch
+        self._by_reference = by_reference
 
     def frames(self, events: Iterator[Event]) -> Iterator[Response | Data]:
         """Yield the frames of all events, in the order of the contract."""
@@ -72,6 +76,7 @@ class Replies:
                 compressible_weights=sum(plan.weights for plan in compressible),
                 indices=orders_to_wire(self._request.indices),
                 rule=rule_to_wire(self._request.rule) if self._request.rule else None,
+                header_sha256=sha256(opening.header.raw).digest() if self._by_reference else b"",
             )
         )
         for plans in _batched(opening.planning.plans):

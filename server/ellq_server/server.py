@@ -19,6 +19,7 @@ from ellq_server.limits import limits_of
 from ellq_server.listening import CannotListen, listen_on
 from ellq_server.logs import log
 from ellq_server.metrics import SERVICE, Metrics
+from ellq_server.references.doors import Doors
 from ellq_server.servicer import CompressionServicer
 from ellq_server.settings import Settings
 
@@ -33,13 +34,17 @@ class Server:
     """One server. `start`, then `drain`."""
 
     def __init__(self, settings: Settings) -> None:
-        """Put everything together; nothing listens yet. Errors: KernelsUnavailable, UnusableCertificate."""
+        """Put everything together; nothing listens yet.
+
+        Errors: KernelsUnavailable, UnusableCertificate, UnusablePrefix, ReferencesUnavailable.
+        """
         self.settings = settings
         self._credentials = credentials_of(settings)
         limits = limits_of(settings)
         self._admission = Admission(concurrent_calls=limits.concurrent_calls, memory_bytes=limits.memory_bytes)
         self.metrics = Metrics(self._admission, memory_bytes=limits.memory_bytes)
         self._threads = ThreadPoolExecutor(limits.concurrent_calls, thread_name_prefix="ellq-call")
+        self._doors = Doors(settings)
         self._house = House(_make_kernels(settings), limits, self._admission)
         self._health: Any = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue]
         self._stop_metrics = lambda: None
@@ -50,7 +55,7 @@ class Server:
         # compiled or loaded before anybody is told SERVING, so that no call pays for it and no probe passes too early
         await asyncio.get_running_loop().run_in_executor(self._threads, warm_up, self._house.kernels)
         self._server = grpc.aio.server(interceptors=[MetricsInterceptor(self.metrics)], options=_options(settings))
-        servicer = CompressionServicer(self._house, self.metrics, self._threads, settings.idle_seconds)
+        servicer = CompressionServicer(self._house, self._doors, self.metrics, self._threads, settings.idle_seconds)
         servicer.add_to(self._server)
         self._serve_health(self._server)
         if settings.reflection:
@@ -81,6 +86,7 @@ class Server:
         await asyncio.sleep(self.settings.drain_delay_seconds)  # time for load balancers to look away
         self._admission.close()
         await self._server.stop(self.settings.drain_seconds)
+        await self._doors.settle()
         await self._health_server.stop(0)  # last: until then it says NOT_SERVING
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._stop_metrics()

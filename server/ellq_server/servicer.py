@@ -11,7 +11,6 @@ import structlog
 
 from ellq.v1 import compression_pb2 as pb
 from ellq.v1.frames import ANALYZE_REQUEST, COMPRESS_REQUEST, COMPRESS_RESPONSE, Data
-from ellq_math.dtypes import WEIGHT_DTYPES
 from ellq_server import __version__
 from ellq_server.admission import RETRY_AFTER_SECONDS
 from ellq_server.ahead import ahead
@@ -21,6 +20,9 @@ from ellq_server.limits import MOMENTS_AT_HAND
 from ellq_server.logs import log, request_id_of
 from ellq_server.metrics import SERVICE, Metrics
 from ellq_server.moments import MomentsReader, invalid_moments
+from ellq_server.planning import COMPRESSIBLE_DTYPES
+from ellq_server.references.doors import Doors
+from ellq_server.references.places import Places, opened
 from ellq_server.refusals import (
     Busy,
     Defect,
@@ -48,6 +50,7 @@ class CompressionServicer:
     """Serves the contract. Keeps nothing between calls."""
 
     house: House
+    doors: Doors
     metrics: Metrics
     threads: Executor
     idle_seconds: float
@@ -88,10 +91,12 @@ class CompressionServicer:
                 network_work=limits.network_work,
             ),
             device=pb.Device(kind=self.house.kernels.device, kernels=self.house.kernels.name),
-            dtypes=WEIGHT_DTYPES,
+            dtypes=COMPRESSIBLE_DTYPES,
             rules=[field.name for field in pb.Rule.DESCRIPTOR.oneofs_by_name["kind"].fields],
             scopes=[pb.SCOPE_NEURON, pb.SCOPE_LAYER, pb.SCOPE_GLOBAL],
             encodings=[pb.ENCODING_DENSE],
+            source_schemes=self.doors.sources.schemes,
+            output_schemes=self.doors.outputs.schemes,
         )
 
     async def _serve(
@@ -109,19 +114,10 @@ class CompressionServicer:
                 options = await self._first_frame(requests)
                 moments, first = await self._moments(requests, held)
                 request = read(options, moments)  # pyright: ignore[reportArgumentType]
-                replies = Replies(response, request, request_id, stopwatch)
-
-                def work(chunks: Iterator[Data]) -> Iterator[Response | Data]:
-                    return replies.frames(ahead(self._watched(answer(request, chunks, self.house, stopwatch), request)))
-
-                chunks = self._data_of(requests, first)
-                async with aclosing(
-                    run_in_thread(work, chunks, threads=self.threads, idle_seconds=self.idle_seconds)
-                ) as frames:
-                    async for frame in frames:
-                        await self._write(frame, context)
-                        if isinstance(frame, Data):
-                            self.metrics.sent_bytes.inc(len(frame))
+                data = self._data_of(requests, first)
+                async with opened(self.doors, options, data, self.metrics, more=first is not None) as places:
+                    replies = Replies(response, request, request_id, stopwatch, by_reference=bool(options.source_uri))
+                    await self._answer(request, replies, places, stopwatch, context)
             log.info("answered", seconds=round(stopwatch.total_seconds, 6))
         except asyncio.CancelledError:
             log.info("cancelled", seconds=round(stopwatch.total_seconds, 6))  # by the client, its deadline, or our drain
@@ -135,6 +131,20 @@ class CompressionServicer:
         except Exception:
             log.exception("defect")
             self._refuse(Defect(f"a defect of the server; its log tells more about request {request_id}"), context)
+
+    async def _answer(self, request: Request, replies: Replies, places: Places, stopwatch: Stopwatch, context: Context) -> None:
+        """Compute the answer in a worker thread and send it, but for what goes elsewhere."""
+
+        def work(chunks: Iterator[Data]) -> Iterator[Response | Data]:
+            return replies.frames(ahead(self._watched(answer(request, chunks, self.house, stopwatch), request)))
+
+        idle_seconds = max(self.idle_seconds, places.patience_seconds)
+        worker = run_in_thread(work, places.chunks, threads=self.threads, idle_seconds=idle_seconds)
+        async with aclosing(worker), aclosing(places.delivered(worker, self.house.admission)) as frames:
+            async for frame in frames:
+                await self._write(frame, context)
+                if isinstance(frame, Data):
+                    self.metrics.sent_bytes.inc(len(frame))
 
     async def _write(self, frame: Response | Data, context: Context) -> None:
         """Send a frame; a client that takes nothing must not hold its place for ever."""

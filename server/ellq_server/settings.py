@@ -67,6 +67,16 @@ class Settings(BaseSettings):
     network_work: PositiveInt = Field(
         10**13, description="Most multiply-adds that the certificate of a network may take; one core makes some 10^10 a second."
     )
+    source_prefixes: str = Field(
+        "", description="URIs below which calls may name a source, with commas between them (s3://BUCKET/PATH); empty: none."
+    )
+    output_prefixes: str = Field("", description="The same of outputs, which are written or replaced; empty: none.")
+    store_seconds: PositiveFloat = Field(
+        30.0, description="A request to a store of objects that takes longer ends its call, to be tried again."
+    )
+    hub_hosts: str = Field(
+        "huggingface.co,hf.co", description="Hosts, and those below them, to which a hub of hf:// may send the server on."
+    )
     reflection: bool = Field(False, description="Offer gRPC server reflection.")
     idle_seconds: PositiveFloat = Field(
         120.0, description="A call ends when its client neither sends nor takes anything for so long."

@@ -36,7 +36,7 @@ def test_the_tree_drawn_in_the_docstring_is_the_tree_of_the_classes() -> None:
 
 def test_every_reason_of_the_contract_is_raised_somewhere_and_none_besides() -> None:
     raised = set(scoped_rules.PARAMETER_REASON.values()) | {kind.reason for kind in subclasses(refusals.EllqError)} - {""}
-    for path in SERVER.glob("*.py"):
+    for path in SERVER.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.keyword) and node.arg == "reason" and isinstance(node.value, ast.Constant):
                 raised.add(node.value.value)

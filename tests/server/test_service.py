@@ -113,7 +113,7 @@ def test_capabilities_tell_the_limits_and_the_rules(serve: Callable[..., Caller]
     assert (told.limits.tensors, told.limits.header_bytes) == (77, 5000)
     known = ["sparsity_index", "pq_index", "tail", "lq_bound", "fraction", "n_of_m", "error_budget", "lasso"]
     assert list(told.rules) == known
-    assert list(told.dtypes) == ["F64", "F32", "F16", "BF16"]
+    assert list(told.dtypes) == ["F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"]
     assert (told.device.kind, told.device.kernels) == ("cpu", "cpu")
 
 

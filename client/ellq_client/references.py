@@ -1,0 +1,89 @@
+"""Weights that the server reads and writes itself: here they are a URI, and what the server tells of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import accumulate, pairwise
+
+from ellq.v1 import compression_pb2 as pb
+from ellq.v1.frames import Data
+from ellq_client.arrivals import expect
+from ellq_client.checkpoint import LENGTH_BYTES, StoredTensor, header_length, parse_header, stored_bytes
+from ellq_client.errors import SourceError
+from ellq_client.sinks import Sink
+from ellq_client.sources import Source
+from ellq_client.values import TensorPlan
+
+
+@dataclass(frozen=True)
+class KnownHeader:
+    """What is known of a safetensors header, its length bytes included."""
+
+    length_bytes: int
+    sha256: str
+    tensors: tuple[StoredTensor, ...]
+    """In offset order."""
+
+
+class RemoteSource:
+    """A safetensors object that the server reads."""
+
+    def __init__(self, uri: str, manifest: pb.Manifest, plans: Sequence[TensorPlan]) -> None:
+        """Take what the server told of it. Errors: ProtocolError."""
+        self.uri = self.name = uri
+        self.size_bytes = manifest.header_bytes + manifest.payload_bytes
+        lengths = [stored_bytes(plan.dtype, plan.shape) for plan in plans]
+        ends = pairwise(accumulate(lengths, initial=manifest.header_bytes))
+        tensors = tuple(StoredTensor(plan.name, plan.dtype, plan.shape, *span) for plan, span in zip(plans, ends, strict=True))
+        expect(sum(lengths) == manifest.payload_bytes, "the tensors of the plans do not fill the payload of the manifest")
+        expect(len(manifest.header_sha256) == sha256().digest_size, "no digest of a header that only the server has read")
+        self.header = KnownHeader(manifest.header_bytes, manifest.header_sha256.hex(), tensors)
+
+    def head(self, length: int) -> bytes:
+        """Refuse: what needs the bytes here needs the weights here. Errors: SourceError."""
+        raise SourceError(f"{self.uri} is read by the server alone, and this needs its bytes here; download it first")
+
+    def frames(self) -> Iterator[Data]:
+        """Yield nothing: the request says where the weights are."""
+        return iter(())
+
+    def pieces(self, tensor: StoredTensor) -> Iterator[Data]:
+        """Refuse, as `head` does. Errors: SourceError."""
+        raise SourceError(f"{self.uri} is read by the server alone, and this sends its tensors in another order")
+
+
+class RemoteSink:
+    """An object that the server writes; all or nothing is its promise, so there is nothing to do here."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    def restart(self, plans: Sequence[TensorPlan]) -> None:
+        """Take the plans; the server begins anew with every attempt."""
+
+    def write(self, data: memoryview, *, tensor: int | None) -> None:
+        """Refuse bytes: the answer takes none for this sink."""
+        raise AssertionError("bytes for a sink that the server fills")
+
+    def commit(self) -> None:
+        """Nothing to put anywhere: it appeared before the summary came."""
+
+    def discard(self) -> None:
+        """Nothing to remove."""
+
+
+def known_header(source: Source) -> KnownHeader:
+    """Return what is known of a source's header. Errors: SourceError."""
+    if isinstance(source, RemoteSource):
+        return source.header
+    text = source.head(header_length(source.head(LENGTH_BYTES)))
+    tensors = parse_header(text, size_bytes=source.size_bytes, name=source.name)
+    return KnownHeader(len(text), sha256(text).hexdigest(), tensors)
+
+
+def name_places(options: pb.AnalyzeOptions | pb.CompressOptions, source: Source, sink: Sink | None) -> None:
+    """Write into the options what the server reads and writes itself."""
+    if isinstance(source, RemoteSource):
+        options.source_uri = source.uri
+    if isinstance(sink, RemoteSink) and isinstance(options, pb.CompressOptions):
+        options.output_uri = sink.uri
