@@ -10,6 +10,8 @@ import numpy as np
 from ellq_client.checkpoint import stored_bytes
 from ellq_client.errors import OutputError
 from ellq_client.formats import FormatSource, family_of
+from ellq_client.packed_sink import PackedSink
+from ellq_client.requests import Encoding
 from ellq_client.sinks import ArraySink, FileSink, PartialFile, check_place
 from ellq_client.sources import Source
 from ellq_client.values import TensorPlan
@@ -17,8 +19,12 @@ from ellq_client.values import TensorPlan
 _SAFETENSORS = ".safetensors"
 
 
-def open_sink(source: Source, output: Path | None) -> "ArraySink | FileSink | FormatSink":
+def open_sink(
+    source: Source, output: Path | None, encoding: Encoding = "dense"
+) -> "ArraySink | FileSink | FormatSink | PackedSink":
     """Return where the weights of a source go: the format of the source, safetensors, or memory. Errors: OutputError."""
+    if encoding == "packed":
+        return _open_packed(source, output)
     if output is None:
         return ArraySink(source)
     family = family_of(output)
@@ -27,6 +33,14 @@ def open_sink(source: Source, output: Path | None) -> "ArraySink | FileSink | Fo
     if family is not None:
         raise OutputError(f"{output} is named like another format; the weights of {source.name} come back as {_SAFETENSORS}")
     return FileSink(output, source=source)
+
+
+def _open_packed(source: Source, output: Path | None) -> PackedSink:
+    if output is None:
+        raise OutputError("packed weights are stored, not handed back in memory; name an output file")
+    if family_of(output) is not None:
+        raise OutputError(f"{output} is named like another format; packed weights are stored as {_SAFETENSORS}")
+    return PackedSink(output, source=source)
 
 
 class FormatSink:

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from ellq_client.arrays import numpy_array, safetensors_header, sorted_for_file, weight_bytes
-from ellq_client.checkpoint import Checkpoint
 from ellq_client.errors import InvalidNetwork, SourceError
 from ellq_client.graphs import read_topology, write_topology
 from ellq_client.networks import Network
+from ellq_client.packing.reading import open_checkpoint
 from ellq_client.sinks import PartialFile, check_place
 from ellq_math.network.shrinking import Shrunk, shrink
 from ellq_math.network.topology import InvalidTopology, tensor_names
@@ -38,7 +38,7 @@ def shrink_file(path: Path, output: Path, network: Network, network_output: Path
 
 
 def _read(path: Path) -> dict[str, Any]:
-    with Checkpoint(path) as file:
+    with open_checkpoint(path) as file:
         return {
             one.name: numpy_array(file.read(one.begin, one.length_bytes), dtype=one.dtype, shape=one.shape, name=one.name)
             for one in file.tensors

@@ -13,6 +13,7 @@ import numpy as np
 from ellq_client.arrays import array_like, numpy_array, numpy_dtype
 from ellq_client.checkpoint import stored_bytes
 from ellq_client.errors import OutputError
+from ellq_client.packing.source import PackedSource
 from ellq_client.sources import ArraySource, FileSource, Source
 from ellq_client.values import TensorPlan
 
@@ -42,7 +43,7 @@ class FileSink:
 
     def __init__(self, path: Path, *, source: Source) -> None:
         check_place(path)
-        if isinstance(source, FileSource) and path.exists() and path.samefile(source.path):
+        if isinstance(source, FileSource | PackedSource) and path.exists() and path.samefile(source.path):
             raise OutputError(f"{path} is the source itself; name another file")
         self.path = path
         self._partial = PartialFile(path)
@@ -95,6 +96,13 @@ class PartialFile:
         """Append bytes."""
         assert self._file is not None, "restart() comes first"
         with self._reported():
+            self._file.write(data)
+
+    def rewrite(self, data: bytes) -> None:
+        """Put bytes over the first ones; nothing is appended afterwards."""
+        assert self._file is not None, "restart() comes first"
+        with self._reported():
+            self._file.seek(0)
             self._file.write(data)
 
     def fill(self, write: Callable[[BinaryIO], None]) -> None:

@@ -5,10 +5,11 @@ from filecmp import cmp
 from pathlib import Path
 from typing import Any
 
-from ellq_client.checkpoint import Checkpoint
 from ellq_client.errors import ReportError, SourceError
 from ellq_client.folders.folder import Folder, Shard
 from ellq_client.folders.plan import fingerprint_of
+from ellq_client.packing.naming import stored_name
+from ellq_client.packing.reading import open_checkpoint
 from ellq_client.report import FolderReport, Part, read_folder_report
 
 REPORT = "ellq-report.json"
@@ -18,15 +19,16 @@ REPORT = "ellq-report.json"
 def holds(part: Part, shards: Sequence[Shard], *directories: Path) -> bool:
     """Return whether all shards of a part lie in one of these folders, each byte as its report has it."""
     digests = {tensor.name: tensor.payload.sha256 for tensor in part.report.tensors if tensor.payload is not None}
-    return all(_is_whole(shard, digests, directories) for shard in shards)
+    encoding = part.report.request.encoding
+    return all(_is_whole(shard, stored_name(shard.name, encoding), digests, directories) for shard in shards)
 
 
-def _is_whole(shard: Shard, digests: dict[str, str], directories: Sequence[Path]) -> bool:
-    place = next((directory / shard.name for directory in directories if (directory / shard.name).is_file()), None)
+def _is_whole(shard: Shard, name: str, digests: dict[str, str], directories: Sequence[Path]) -> bool:
+    place = next((directory / name for directory in directories if (directory / name).is_file()), None)
     if place is None:
         return False
     try:
-        with Checkpoint(place) as found:
+        with open_checkpoint(place) as found:
             return found.header == shard.header and all(
                 digests.get(tensor.name) == found.digest(tensor.begin, tensor.end) for tensor in found.tensors
             )

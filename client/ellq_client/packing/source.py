@@ -1,0 +1,50 @@
+"""A packed file as the dense stream that it stands for."""
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+from ellq.v1.frames import Data
+from ellq_client.checkpoint import StoredTensor
+from ellq_client.framing import FRAME_BYTES, framed
+from ellq_client.packing.reading import PackedCheckpoint
+from ellq_client.steady_file import SteadyFile
+
+
+class PackedSource:
+    """A packed file, unpacked on the way out: a block of it at a time is in memory."""
+
+    def __init__(self, path: Path, *, name: str | None = None) -> None:
+        """Check the header; `name` is what to call the dense file. Errors: SourceError, ExtraMissing."""
+        self.path = path
+        self.name = name or path.name
+        self._file = SteadyFile(path)
+        self.modified_ns = self._file.modified_ns
+        with PackedCheckpoint(path) as opened:
+            self._header, self.size_bytes = opened.header, opened.size_bytes
+
+    def head(self, length: int) -> bytes:
+        """Return the first bytes; only ever asked for the header."""
+        return self._header[:length]
+
+    def frames(self) -> Iterator[Data]:
+        """Yield the header, then the weights. Errors: SourceError, also when the file changed or a digest is wrong."""
+        return framed(chain([memoryview(self._header)], self._payload()))
+
+    def payload(self, header_bytes: int) -> Iterator[Data]:
+        """Yield all that comes behind the header of so many bytes."""
+        assert header_bytes == len(self._header), "there is one header"
+        return framed(self._payload())
+
+    def pieces(self, tensor: StoredTensor) -> Iterator[Data]:
+        """Yield the bytes of a tensor."""
+        with PackedCheckpoint(self.path) as opened:
+            for start in range(tensor.begin, tensor.end, FRAME_BYTES):
+                yield memoryview(opened.read(start, min(FRAME_BYTES, tensor.end - start)))
+        self._file.check_unchanged()
+
+    def _payload(self) -> Iterator[memoryview]:
+        self._file.check_unchanged()
+        with PackedCheckpoint(self.path) as opened:
+            yield from opened.payload()
+        self._file.check_unchanged()

@@ -1,0 +1,104 @@
+"""Packs what is dense, unpacks what is packed, byte for byte, and reads packed weights. No server is needed."""
+
+import os
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ellq_client.arrays import numpy_array, numpy_dtype
+from ellq_client.checkpoint import LENGTH_BYTES, header_length
+from ellq_client.errors import SourceError
+from ellq_client.folders.folder import open_folder
+from ellq_client.folders.repacking import repack_folder
+from ellq_client.outputs import open_sink
+from ellq_client.packed_sink import PackedSink
+from ellq_client.packing.entropies import PackedSizes
+from ellq_client.packing.reading import PackedCheckpoint
+from ellq_client.packing.source import PackedSource
+from ellq_client.requests import Encoding
+from ellq_client.sinks import ArraySink
+from ellq_client.sources import Source, open_source
+
+AnyPath: TypeAlias = str | os.PathLike[str]
+
+
+def pack(path: AnyPath, output: AnyPath) -> PackedSizes:
+    """Pack a file into a file, a folder into a new folder. An existing file is replaced when the new one is whole.
+
+    Another format is read as the safetensors file of its tensors, and that is what is packed. Errors: SourceError, also for
+    what is packed already; OutputError; ExtraMissing.
+    """
+    place = Path(path)
+    if place.is_dir():
+        sizes = repack_folder(open_folder(place), Path(output), "packed")
+        assert sizes is not None, "a folder has shards"
+        return sizes
+    source = open_source(place)
+    if isinstance(source, PackedSource):
+        raise SourceError(f"{place} is packed already")
+    return _rewrite(source, Path(output), "packed")
+
+
+def unpack(path: AnyPath, output: AnyPath) -> None:
+    """Write the dense file that a packed one stands for, or the folder. An existing file is replaced when the new one is whole.
+
+    Errors: SourceError for what is not packed or damaged; OutputError; ExtraMissing.
+    """
+    place = Path(path)
+    if place.is_dir():
+        repack_folder(open_folder(place), Path(output), "dense")
+        return
+    source = open_source(place)
+    if not isinstance(source, PackedSource):
+        raise SourceError(f"{place} is not packed: its weights lie in it as they are")
+    _rewrite(source, Path(output), "dense")
+
+
+def load_packed(path: AnyPath) -> dict[str, Any]:
+    """Return the arrays of a packed file, or of all packed shards of a folder, by name; every digest is checked.
+
+    bfloat16 and float8 arrays are of the dtypes of `ml_dtypes`. Errors: SourceError, OutputError for a dtype that numpy lacks,
+    ExtraMissing.
+    """
+    place = Path(path)
+    if not place.is_dir():
+        return _load(place)
+    shards = open_folder(place).shards
+    return {name: array for shard in shards for name, array in _load(shard.path).items()}
+
+
+def _load(path: Path) -> dict[str, Any]:
+    if not isinstance(open_source(path), PackedSource):
+        raise SourceError(f"{path} is not packed: its weights lie in it as they are")
+    arrays: dict[str, Any] = {}
+    with PackedCheckpoint(path) as packed:
+        for tensor in packed.tensors:
+            numpy_dtype(tensor.dtype, name=tensor.name)
+        for place, tensor in enumerate(packed.tensors):
+            buffer = np.empty(tensor.length_bytes, np.uint8)
+            filled = 0
+            for words in packed.words(place):
+                buffer[filled : filled + words.nbytes] = words.view(np.uint8)
+                filled += words.nbytes
+            arrays[tensor.name] = numpy_array(buffer.data, dtype=tensor.dtype, shape=tensor.shape, name=tensor.name)
+    return arrays
+
+
+def _rewrite(source: Source, output: Path, encoding: Encoding) -> Any:
+    """Write a source as a safetensors file; return the sizes of a packed one."""
+    sink = open_sink(source, output, encoding)
+    assert not isinstance(sink, ArraySink), "there is an output"
+    header = source.head(header_length(source.head(LENGTH_BYTES)))
+    missing = len(header)
+    try:
+        sink.restart(())
+        sink.write(memoryview(header), tensor=None)
+        for data in source.frames():
+            payload = memoryview(data)[missing:]
+            missing -= min(missing, len(data))
+            sink.write(payload, tensor=0)
+        sink.commit()
+    finally:
+        sink.discard()
+    return sink.sizes if isinstance(sink, PackedSink) else None
