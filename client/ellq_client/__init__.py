@@ -21,6 +21,7 @@ from ellq_client.errors import (
     EllqError,
     ExtraMissing,
     InvalidNetwork,
+    InvalidReference,
     InvalidRequest,
     InvalidRule,
     InvalidSelection,
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from ellq_client.certificates import NetworkCertificate
     from ellq_client.client import Client, Run
     from ellq_client.empirical import EmpiricalCertificate, empirical_certificate
+    from ellq_client.packing.entropies import PackedSizes
+    from ellq_client.repacking import load_packed, pack, unpack
     from ellq_client.report import FolderCompression, write_report
     from ellq_client.requests import Override
     from ellq_client.results import Analysis, Compression
@@ -75,6 +78,7 @@ __all__ = [
     "FolderCompression",
     "Fraction",
     "InvalidNetwork",
+    "InvalidReference",
     "InvalidRequest",
     "InvalidRule",
     "InvalidSelection",
@@ -88,6 +92,7 @@ __all__ = [
     "NonfiniteWeight",
     "OutputError",
     "Override",
+    "PackedSizes",
     "PqIndex",
     "ProtocolError",
     "RemoteError",
@@ -109,6 +114,9 @@ __all__ = [
     "Unsupported",
     "Verification",
     "empirical_certificate",
+    "load_packed",
+    "pack",
+    "unpack",
     "verify",
     "write_report",
 ]
@@ -119,6 +127,10 @@ _LAZY = {
     "Client": "client",
     "Run": "client",
     "Override": "requests",
+    "PackedSizes": "packing.entropies",
+    "load_packed": "repacking",
+    "pack": "repacking",
+    "unpack": "repacking",
     "Analysis": "results",
     "Compression": "results",
     "NetworkCertificate": "certificates",

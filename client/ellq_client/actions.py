@@ -1,12 +1,12 @@
 """What a conversation asks of whoever drives it, and the thing that steps it."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from inspect import GEN_RUNNING, getgeneratorstate
-from typing import Final, Generic, Literal, TypeAlias, TypeVar
+from threading import Lock
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from ellq.v1 import compression_pb2 as pb
-from ellq_client.errors import Cancelled, RemoteError, SourceError
+from ellq_client.errors import Cancelled, SourceError
 from ellq_client.frames import AnswerFrame, RequestFrame
 from ellq_client.sources import Source
 from ellq_client.values import TensorReport
@@ -68,9 +68,44 @@ class Deliver:
     report: TensorReport
 
 
+@dataclass(frozen=True)
+class Together:
+    """Hold several conversations, at most `width` of them at a time; they begin in this order.
+
+    What they deliver is delivered as it comes. The first that fails ends the others.
+    """
+
+    conversations: "Sequence[Generator[Action, Event, Any]]"
+    width: int
+
+
 RECEIVE: Final = Receive()
-Action: TypeAlias = Open | Receive | Wait | Deliver
-Event: TypeAlias = AnswerFrame | pb.GetCapabilitiesResponse | None
+Action: TypeAlias = Open | Receive | Wait | Deliver | Together
+Event: TypeAlias = AnswerFrame | pb.GetCapabilitiesResponse | tuple[Any, ...] | None
+
+
+def together(
+    conversations: Sequence[Generator[Action, Event, Result]], *, width: int, sizes: Sequence[int]
+) -> Generator[Action, Event, list[Result]]:
+    """Hold these conversations, at most `width` at a time, and return their results in their order.
+
+    Several at a time begin with the largest of these `sizes`, so that none of them is left over at the end.
+    """
+    if width == 1:
+        return (yield from _in_turn(conversations))
+    order = sorted(range(len(sizes)), key=lambda place: -sizes[place])
+    found = yield Together([conversations[place] for place in order], width)
+    assert isinstance(found, tuple)
+    by_place = dict(zip(order, found, strict=True))
+    return [by_place[place] for place in range(len(sizes))]
+
+
+def _in_turn(conversations: Iterable[Generator[Action, Event, Result]]) -> Generator[Action, Event, list[Result]]:
+    results: list[Result] = []
+    for conversation in conversations:
+        result = yield from conversation
+        results.append(result)
+    return results
 
 
 class Dialogue(Generic[Result]):
@@ -80,29 +115,33 @@ class Dialogue(Generic[Result]):
         self._conversation = conversation
         self._result: Result | None = None
         self._failure: BaseException | None = None
+        self._stepping = Lock()
 
-    def step(self, event: Event | RemoteError) -> Action | None:
+    def step(self, event: Event | BaseException) -> Action | None:
         """Tell what came of the last action (nothing, at first) and return the next; None when the result is there.
 
         Errors: whatever ended the conversation, now or at an earlier step.
         """
-        if self._failure is not None:
-            raise self._failure
-        if self._result is not None:
-            return None
-        try:
-            if isinstance(event, RemoteError):
-                return self._conversation.throw(event)
-            return self._conversation.send(event)
-        except StopIteration as end:
-            self._result = end.value
-            return None
-        except BaseException as error:
-            self._failure = error
-            raise
+        with self._stepping:
+            if self._failure is not None:
+                raise self._failure
+            if self._result is not None:
+                return None
+            try:
+                if isinstance(event, BaseException):
+                    return self._conversation.throw(event)
+                return self._conversation.send(event)
+            except StopIteration as end:
+                self._result = end.value
+                return None
+            except BaseException as error:
+                self._failure = error
+                raise
 
     def result(self) -> Result:
-        """Return the result; only after step() returned None."""
+        """Return the result; only after step() returned None. Errors: whatever ended the conversation."""
+        if self._failure is not None:
+            raise self._failure
         assert self._result is not None, "the conversation goes on"
         return self._result
 
@@ -111,8 +150,11 @@ class Dialogue(Generic[Result]):
 
         A step under way in another thread is left to end by itself: its call is cancelled before anyone closes.
         """
-        if getgeneratorstate(self._conversation) == GEN_RUNNING:
+        if not self._stepping.acquire(blocking=False):
             return
-        self._conversation.close()
-        if self._result is None and self._failure is None:
-            self._failure = Cancelled("the run was closed before its end")
+        try:
+            self._conversation.close()
+            if self._result is None and self._failure is None:
+                self._failure = Cancelled("the run was closed before its end")
+        finally:
+            self._stepping.release()

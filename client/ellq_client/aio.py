@@ -4,18 +4,19 @@ import asyncio
 import os
 import weakref
 from asyncio import sleep
-from collections.abc import AsyncIterator, Generator
-from pathlib import Path
-from typing import Any, Generic, Self, TypeVar, Unpack
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from types import AsyncGeneratorType
+from typing import Any, Generic, Self, TypeVar, Unpack, cast
 
 import grpc
 import grpc.aio
 
 from ellq_client import conversations
-from ellq_client.actions import Action, Deliver, Dialogue, Event, Method, Open, Receive, Upload
-from ellq_client.channels import ServerAddress, open_async_channel, open_methods, server_address
+from ellq_client.actions import Action, Deliver, Dialogue, Event, Method, Open, Receive, Together, Upload, Wait
+from ellq_client.async_teams import AsyncTeam
+from ellq_client.channels import ServerAddress, open_async_channel, open_methods, server_address, streams_to
 from ellq_client.embedded import start_server
-from ellq_client.errors import RemoteError
+from ellq_client.errors import EllqError, RemoteError
 from ellq_client.folders import calls as folder_calls
 from ellq_client.frames import RequestFrame
 from ellq_client.refusals import read_refusal
@@ -24,6 +25,7 @@ from ellq_client.results import Analysis, Compression
 from ellq_client.retrying import Patience
 from ellq_client.sources import WeightSource
 from ellq_client.tls import Tls
+from ellq_client.uris import place_of
 from ellq_client.values import Capabilities, TensorReport
 
 Result = TypeVar("Result")
@@ -33,11 +35,18 @@ class AsyncClient:
     """Client for asyncio programs: the same calls, awaited. Belongs to one event loop."""
 
     def __init__(
-        self, target: str | None = None, *, tls: Tls | None = None, timeout_seconds: float = 600.0, max_attempts: int = 4
+        self,
+        target: str | None = None,
+        *,
+        tls: Tls | None = None,
+        timeout_seconds: float = 600.0,
+        max_attempts: int = 4,
+        streams: int | None = None,
     ) -> None:
         """Take what Client takes."""
         self._patience = Patience(timeout_seconds=timeout_seconds, max_attempts=max_attempts)
         self._connection = _Connection(server_address(target, tls))
+        self._streams = streams_to(self._connection.server, streams)
 
     def analyze(self, source: WeightSource, **options: Unpack[AnalyzeOptions]) -> "AsyncRun[Analysis]":
         """Measure the weights; see Client.analyze."""
@@ -47,8 +56,9 @@ class AsyncClient:
         self, source: WeightSource, output: str | os.PathLike[str] | None = None, **options: Unpack[CompressOptions]
     ) -> "AsyncRun[Compression]":
         """Compress the weights; see Client.compress."""
-        place = None if output is None else Path(output)
-        return AsyncRun(folder_calls.compress(source, place, *read_options(**options), self._patience), self._connection)
+        place = None if output is None else place_of(output)
+        conversation = folder_calls.compress(source, place, *read_options(**options), self._patience, streams=self._streams)
+        return AsyncRun(conversation, self._connection)
 
     async def capabilities(self) -> Capabilities:
         """Return what the server can do and what it refuses. Errors: EllqError."""
@@ -74,7 +84,9 @@ class AsyncRun(Generic[Result]):
     def __init__(self, conversation: Generator[Action, Event, Result], connection: "_Connection") -> None:
         self._dialogue = Dialogue(conversation)
         self._connection = connection
+        self._reports = cast("AsyncGeneratorType[TensorReport, None]", self._drive())
         self._call: Any = None
+        self._team: AsyncTeam | None = None
         connection.runs.add(self)
         self._frames: AsyncIterator[Any]
 
@@ -97,6 +109,10 @@ class AsyncRun(Generic[Result]):
         """Cancel what is not finished; harmless when all is."""
         if self._call is not None:
             self._call.cancel()
+        if self._team is not None:
+            await self._team.end()  # before the conversation does, which clears away what the team writes
+        if not self._reports.ag_running:  # else another task is at it, and finds it cancelled
+            await self._reports.aclose()
         self._dialogue.close()
 
     async def __aenter__(self) -> Self:
@@ -106,17 +122,33 @@ class AsyncRun(Generic[Result]):
         await self.close()
 
     async def _advance(self) -> TensorReport | None:
-        """Perform actions until a report is there; None: until the result is."""
-        event: Event | RemoteError = None
+        """Return the next report; None: the result is there."""
         try:
-            while (action := await _step_in_thread(self._dialogue, event)) is not None:
-                if isinstance(action, Deliver):
-                    return action.report
-                event = await self._perform(action)
+            return await anext(self._reports, None)
         except BaseException:
             await self.close()
             raise
-        return None
+
+    async def _drive(self) -> AsyncGenerator[TensorReport]:
+        """Perform actions, and yield the reports that they bring."""
+        event: Event | BaseException = None
+        while (action := await _step_in_thread(self._dialogue, event)) is not None:
+            event = None
+            if isinstance(action, Deliver):
+                yield action.report
+            elif isinstance(action, Together):
+                runs = [AsyncRun(conversation, self._connection) for conversation in action.conversations]
+                self._connection.runs.difference_update(runs)  # they are closed with their team
+                try:
+                    async with AsyncTeam(runs, width=action.width) as team:
+                        self._team = team
+                        async for report in team.reports():
+                            yield report
+                    event = team.results()
+                except EllqError as error:
+                    event = error
+            else:
+                event = await self._perform(action)
 
     async def _perform(self, action: Action) -> Event | RemoteError:
         if isinstance(action, Open):
@@ -127,7 +159,7 @@ class AsyncRun(Generic[Result]):
                 return await anext(self._frames, None)
             except grpc.RpcError as error:
                 return read_refusal(error, self._connection.server)
-        elif not isinstance(action, Deliver):
+        elif isinstance(action, Wait):
             await sleep(action.seconds)
         return None
 
@@ -173,7 +205,7 @@ class _Connection:
         return server.address
 
 
-async def _step_in_thread(dialogue: Dialogue[Any], event: Event | RemoteError) -> Action | None:
+async def _step_in_thread(dialogue: Dialogue[Any], event: Event | BaseException) -> Action | None:
     """Step the dialogue off the event loop, because it reads and writes files.
 
     A step that has begun is waited for even when the task is cancelled: a generator cannot be closed while it runs.

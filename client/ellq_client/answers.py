@@ -1,13 +1,13 @@
 """Puts the frames of an answer together and holds the server to the contract. Does no I/O besides filling a sink."""
 
 from collections import deque
-from hashlib import sha256
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_client.arrivals import ExpectedBytes, UnfinishedTensor, expect, read_plan
-from ellq_client.checkpoint import LENGTH_BYTES, StoredTensor, header_length, parse_header
-from ellq_client.errors import ProtocolError
+from ellq_client.checkpoint import StoredTensor
+from ellq_client.errors import ProtocolError, SourceError
 from ellq_client.frames import AnswerFrame
+from ellq_client.references import RemoteSink, RemoteSource, known_header
 from ellq_client.sinks import Sink
 from ellq_client.sources import Source
 from ellq_client.values import TensorPlan, TensorReport
@@ -35,6 +35,7 @@ class Answer:
         self._frames = 0
         self._reported = 0
         self._complete = False
+        self._takes_bytes = sink is not None and not isinstance(sink, RemoteSink)
 
     def take(self, frame: AnswerFrame) -> list[TensorReport]:
         """Take the next frame and return the tensors that it completes. Errors: ProtocolError, OutputError."""
@@ -64,15 +65,18 @@ class Answer:
 
     def _take_manifest(self, manifest: pb.Manifest) -> None:
         total = manifest.header_bytes + manifest.payload_bytes
+        header = known_header(self._source)
+        if isinstance(self._source, RemoteSource) and manifest.header_sha256.hex() != header.sha256:
+            raise SourceError(f"{self._source.uri} changed between two calls; nothing of the two was mixed")
         expect(total == self._source.size_bytes, f"{self._source.size_bytes} bytes were sent, the manifest speaks of {total}")
-        header = self._source.head(header_length(self._source.head(LENGTH_BYTES)))
-        expect(manifest.header_bytes == len(header), f"{len(header)} bytes of header were sent, not {manifest.header_bytes}")
-        self._stored = parse_header(header, size_bytes=total, name=self._source.name)
+        sent = header.length_bytes
+        expect(manifest.header_bytes == sent, f"{sent} bytes of header were sent, not {manifest.header_bytes}")
+        self._stored = header.tensors
         sent = len(self._stored)
         expect(manifest.tensors == sent, f"{sent} tensors were sent, the manifest speaks of {manifest.tensors}")
         self.manifest = manifest
-        if self._sink is not None:
-            self._header = ExpectedBytes(manifest.header_bytes, sha256(header).hexdigest())
+        if self._takes_bytes:
+            self._header = ExpectedBytes(manifest.header_bytes, header.sha256)
         if manifest.tensors == 0:
             self._start()
 
@@ -104,7 +108,7 @@ class Answer:
             length = self._stored[place].length_bytes if self._sink is not None else 0
             expect(report.HasField("payload") == (self._sink is not None), f"payload of {plan.name!r}")
             expect(report.payload.length_bytes == length, f"{plan.name!r} comes back in another length")
-            self._unfinished.append(UnfinishedTensor(plan, report, neurons=self._neurons))
+            self._unfinished.append(UnfinishedTensor(plan, report, neurons=self._neurons, arrives=self._takes_bytes))
             self._reported += 1
 
     def _take_neurons(self, frame: pb.NeuronReports) -> None:
@@ -114,7 +118,7 @@ class Answer:
         waiting.take_neurons(frame)
 
     def _take_data(self, data: memoryview) -> None:
-        expect(self._sink is not None, "bytes in the answer to Analyze")
+        expect(self._takes_bytes, "bytes in an answer that brings none")
         assert self._sink is not None
         expect(len(self.plans) == self.manifest.tensors, "bytes before all plans")
         if self._header.remaining:
@@ -134,6 +138,10 @@ class Answer:
         expect(not self._unfinished, "the summary before the last tensor is complete")
         expect(not self._header.remaining, "the summary before the whole header")
         expect(self._reported == self.manifest.tensors == summary.tensors, "the summary before every tensor is reported")
+        if isinstance(self._sink, RemoteSink):
+            total = self.manifest.header_bytes + self.manifest.payload_bytes
+            expect(summary.HasField("stored"), "nothing said of the output that was asked for")
+            expect(summary.stored.length_bytes == total, f"{total} bytes are to be stored, {summary.stored.length_bytes} were")
         self.summary = summary
         self._complete = True
 

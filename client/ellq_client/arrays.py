@@ -24,6 +24,9 @@ SAFETENSORS_DTYPES = {
     "float16": "F16",
     "uint16": "U16",
     "int16": "I16",
+    "float8_e5m2fnuz": "F8_E5M2FNUZ",
+    "float8_e4m3fnuz": "F8_E4M3FNUZ",
+    "float8_e8m0fnu": "F8_E8M0",
     "float8_e4m3fn": "F8_E4M3",
     "float8_e5m2": "F8_E5M2",
     "int8": "I8",
@@ -108,7 +111,7 @@ def numpy_array(buffer: bytearray | memoryview, *, dtype: str, shape: tuple[int,
 def numpy_dtype(dtype: str, *, name: str) -> Any:
     """Return the numpy dtype of a safetensors dtype. Errors: OutputError naming the tensor."""
     words = [word for word, known in SAFETENSORS_DTYPES.items() if known == dtype]
-    if words and words[0] not in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):
+    if words and not words[0].startswith(("bfloat16", "float8")):
         return np.dtype(words[0]).newbyteorder("<")
     try:
         import ml_dtypes

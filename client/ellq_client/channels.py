@@ -17,6 +17,9 @@ from ellq_client.tls import Tls, chosen_tls
 
 SERVER_VARIABLE = "ELLQ_SERVER"
 
+STREAMS = 4
+"""Calls of one compression to a server elsewhere, which takes as many by default, or to its replicas, at a time."""
+
 OPTIONS = (
     # Every replica behind a name gets its share of calls.
     ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
@@ -67,6 +70,13 @@ def server_address(target: str | None, tls: Tls | None = None) -> ServerAddress:
     if _HOST_AND_PORT.match(target):
         return ServerAddress(f"dns:///{target}", source, tls)
     raise ValueError(f"server {target!r} ({source}) is neither host:port nor an address like dns:///host:port or unix:/path")
+
+
+def streams_to(server: ServerAddress, asked: int | None) -> int:
+    """Return how many calls of one compression are under way at a time. Errors: ValueError."""
+    if asked is not None and asked < 1:
+        raise ValueError(f"streams must be at least 1, got {asked}")
+    return asked or (1 if server.uri is None else STREAMS)
 
 
 def open_channel(uri: str, tls: Tls | None) -> grpc.Channel:

@@ -1,6 +1,7 @@
 """A safetensors file on this machine, read piece by piece: what the verifier needs, without trust in either file."""
 
 import json
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from ellq_client.errors import SourceError
+from ellq_client.mistaken import mistaken
 
 DTYPE_BITS = {
     "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "C64": 64,
@@ -22,6 +24,9 @@ LENGTH_BYTES = 8
 
 METADATA = "__metadata__"
 """The key of a header that is no tensor."""
+
+_MOST_HEADER_BYTES = 100_000_000
+"""Of JSON text; the safetensors library reads no more either."""
 
 _PIECE_BYTES = 1 << 20
 
@@ -61,8 +66,13 @@ def fitting_header_length(prefix: bytes | bytearray, *, size_bytes: int, name: s
         raise SourceError(f"{name} is no safetensors file: {told}")
     length = header_length(prefix)
     if length > size_bytes:
+        if what := mistaken(prefix):
+            raise SourceError(f"{name} is no safetensors file: it is {what}")
         told = f"its header would be {length} bytes long, the file has {size_bytes}"
         raise SourceError(f"{name} is no safetensors file, or cut off in its header: {told}")
+    if length > LENGTH_BYTES + _MOST_HEADER_BYTES:
+        told = f"its header would be {length} bytes long; allowed are {_MOST_HEADER_BYTES}"
+        raise SourceError(f"{name} is no safetensors file: {told}")
     return length
 
 
@@ -75,7 +85,9 @@ def parse_header(header: bytes, *, size_bytes: int, name: str) -> tuple[StoredTe
         entries.pop(METADATA, None)
         tensors = [_read_entry(key, entry, len(header)) for key, entry in entries.items()]
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        raise SourceError(f"{name} is no safetensors file: its header does not hold together ({error})") from error
+        what = mistaken(header[:LENGTH_BYTES])
+        told = f"it is {what}" if what else f"its header does not hold together ({type(error).__name__}: {error})"
+        raise SourceError(f"{name} is no safetensors file: {told}") from error
     tensors.sort(key=lambda tensor: (tensor.begin, tensor.end))
     place = len(header)
     for tensor in tensors:
@@ -111,7 +123,10 @@ class Checkpoint:
         """Open the file and read its header."""
         self.path = path
         try:
-            self.size_bytes = path.stat().st_size
+            found = path.stat()
+            if not stat.S_ISREG(found.st_mode):  # opening a named pipe would wait for whoever writes into it
+                raise SourceError(f"{path} is no ordinary file")
+            self.size_bytes = found.st_size
             self._file: BinaryIO = path.open("rb")
         except OSError as error:
             raise SourceError(f"cannot read {path}: {error.strerror}") from error

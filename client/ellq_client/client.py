@@ -2,26 +2,27 @@
 
 import os
 import time
-import weakref
 from collections.abc import Generator
-from pathlib import Path
+from threading import Event as Flag
 from threading import Lock
 from typing import Any, Generic, Self, TypeVar, Unpack
 
 import grpc
 
 from ellq_client import conversations
-from ellq_client.actions import Action, Deliver, Dialogue, Event, Method, Open, Receive
-from ellq_client.channels import ServerAddress, open_channel, open_methods, server_address
-from ellq_client.embedded import close_before_threads_are_joined, start_server
-from ellq_client.errors import RemoteError
+from ellq_client.actions import Action, Deliver, Dialogue, Event, Open, Receive, Together, Wait
+from ellq_client.channels import server_address, streams_to
+from ellq_client.connections import Connection
+from ellq_client.errors import EllqError, RemoteError
 from ellq_client.folders import calls as folder_calls
 from ellq_client.refusals import read_refusal
 from ellq_client.requests import AnalyzeOptions, CompressOptions, read_options
 from ellq_client.results import Analysis, Compression
 from ellq_client.retrying import Patience
 from ellq_client.sources import WeightSource
+from ellq_client.teams import Team
 from ellq_client.tls import Tls
+from ellq_client.uris import place_of
 from ellq_client.values import Capabilities, TensorReport
 
 Result = TypeVar("Result")
@@ -35,15 +36,25 @@ class Client:
     """
 
     def __init__(
-        self, target: str | None = None, *, tls: Tls | None = None, timeout_seconds: float = 600.0, max_attempts: int = 4
+        self,
+        target: str | None = None,
+        *,
+        tls: Tls | None = None,
+        timeout_seconds: float = 600.0,
+        max_attempts: int = 4,
+        streams: int | None = None,
     ) -> None:
         """Take "host:port" or a gRPC address; nothing is sent before the first call. Errors: ValueError.
 
         Without `tls` the environment says whether the server is reached by TLS (ELLQ_TLS, ELLQ_TLS_CA, ...).
         `timeout_seconds` covers everything that one call does; `max_attempts` is how often a busy or absent server is tried.
+        `streams` is how many shards of a folder are under way at a time, over all replicas behind the address; it changes no
+        byte of what comes out. Default: 1 for the server in this process, 4 for others. Several of them may keep a server busy
+        by themselves, so they ask it again until the time is over.
         """
         self._patience = Patience(timeout_seconds=timeout_seconds, max_attempts=max_attempts)
-        self._connection = _Connection(server_address(target, tls))
+        self._connection = Connection(server_address(target, tls))
+        self._streams = streams_to(self._connection.server, streams)
 
     def analyze(self, source: WeightSource, **options: Unpack[AnalyzeOptions]) -> "Run[Analysis]":
         """Measure the weights of a .safetensors file, a folder with shards, or arrays by name. Options: see AnalyzeOptions.
@@ -59,10 +70,12 @@ class Client:
 
         An existing output is replaced, in one instant, when the new one is whole. A folder with shards is compressed into a new
         folder: the result is a FolderCompression, and the same call goes on with what an earlier one left unfinished. Options:
-        see CompressOptions; `rule` is required. The work begins with the first step of the run. Errors, then: EllqError.
+        see CompressOptions; `rule` is required. A URI for a source or an output, such as "s3://bucket/model.safetensors",
+        is the server's to read or to write, if it may. The work begins with the first step of the run. Errors, then: EllqError.
         """
-        place = None if output is None else Path(output)
-        return Run(folder_calls.compress(source, place, *read_options(**options), self._patience), self._connection)
+        place = None if output is None else place_of(output)
+        conversation = folder_calls.compress(source, place, *read_options(**options), self._patience, streams=self._streams)
+        return Run(conversation, self._connection)
 
     def capabilities(self) -> Capabilities:
         """Return what the server can do and what it refuses. Errors: EllqError."""
@@ -85,10 +98,14 @@ class Run(Generic[Result]):
     Closing it, or leaving it as a context manager, cancels what is not finished and removes unfinished output.
     """
 
-    def __init__(self, conversation: Generator[Action, Event, Result], connection: "_Connection") -> None:
+    def __init__(self, conversation: Generator[Action, Event, Result], connection: Connection) -> None:
         self._dialogue = Dialogue(conversation)
         self._connection = connection
+        self._reports = self._drive()
+        self._driving = Lock()
+        self._stopped = Flag()
         self._call: Any = None
+        self._team: Team | None = None
         connection.runs.add(self)
 
     def __iter__(self) -> Self:
@@ -108,8 +125,14 @@ class Run(Generic[Result]):
 
     def close(self) -> None:
         """Cancel what is not finished; harmless when all is."""
-        if self._call is not None:
-            self._call.cancel()
+        self._stop()
+        if self._team is not None:
+            self._team.end()  # before the conversation does, which clears away what the team writes
+        if self._driving.acquire(blocking=False):  # else another thread is at it, and finds it cancelled
+            try:
+                self._reports.close()
+            finally:
+                self._driving.release()
         self._dialogue.close()
 
     def __enter__(self) -> Self:
@@ -118,68 +141,75 @@ class Run(Generic[Result]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _stop(self) -> None:
+        """Cancel what is under way, from any thread. What begins after this is cancelled by whoever begins it."""
+        self._stopped.set()
+        if self._call is not None:
+            self._call.cancel()
+        if self._team is not None:
+            self._team.stop()
+
     def _advance(self) -> TensorReport | None:
-        """Perform actions until a report is there; None: until the result is."""
-        event: Event | RemoteError = None
+        """Return the next report; None: the result is there."""
         try:
-            while (action := self._dialogue.step(event)) is not None:
-                if isinstance(action, Deliver):
-                    return action.report
-                event = self._perform(action)
+            with self._driving:
+                return next(self._reports, None)
         except BaseException:
             self.close()
             raise
-        return None
+
+    def _drive(self) -> Generator[TensorReport]:
+        """Perform actions, and yield the reports that they bring."""
+        event: Event | BaseException = None
+        while (action := self._dialogue.step(event)) is not None:
+            if isinstance(action, Deliver):
+                yield action.report
+                event = None
+            elif isinstance(action, Together):
+                event = yield from self._perform_together(action)
+            else:
+                event = self._perform(action)
 
     def _perform(self, action: Action) -> Event | RemoteError:
         if isinstance(action, Open):
             self._call = self._connection.open(action.method, iter(action.upload), timeout=action.timeout_seconds)
+            if self._stopped.is_set():
+                self._call.cancel()
         elif isinstance(action, Receive):
             try:
                 return next(self._call, None)
             except grpc.RpcError as error:
                 return read_refusal(error, self._connection.server)
-        elif not isinstance(action, Deliver):
-            time.sleep(action.seconds)
+        elif isinstance(action, Wait):
+            self._wait(action.seconds)
         return None
 
+    def _perform_together(self, action: Together) -> Generator[TensorReport, None, Event | EllqError]:
+        runs = [_Member(conversation, self._connection) for conversation in action.conversations]
+        self._team = team = Team(runs, width=action.width)
+        try:
+            with team:
+                if self._stopped.is_set():
+                    team.stop()
+                yield from team.reports()
+            return team.results()
+        except EllqError as error:
+            return error
 
-class _Connection:
-    """A channel that is opened at its first use, and the server behind it when that is ours."""
+    def _wait(self, seconds: float) -> None:
+        time.sleep(seconds)
 
-    def __init__(self, server: ServerAddress) -> None:
-        self.runs: weakref.WeakSet[Run[Any]] = weakref.WeakSet()
-        self.server = server
-        self._lock = Lock()
-        self._methods: dict[Method, Any] | None = None
-        self._closing: list[weakref.finalize[[], Any]] = []
-        self._closed = False
 
-    def open(self, method: Method, frames: Any, *, timeout: float) -> Any:
-        """Start a call."""
-        with self._lock:
-            if self._closed:
-                raise RuntimeError("the client is closed")
-            if self._methods is None:
-                self._methods = open_methods(self._channel())
-        return self._methods[method](frames, timeout=timeout)
+class _Member(Run[Any]):
+    """One of the runs of a team: driven and closed by a thread of its own, stopped by the owner's."""
 
-    def close(self) -> None:
-        """Close the runs, the channel, then the server; harmless when repeated."""
-        for run in list(self.runs):
-            run.close()
-        with self._lock:
-            self._closed = True
-            while self._closing:
-                self._closing.pop()()
+    def __init__(self, conversation: Generator[Action, Event, Any], connection: Connection) -> None:
+        super().__init__(conversation, connection)
+        connection.runs.discard(self)
 
-    def _channel(self) -> grpc.Channel:
-        address = self.server.uri
-        if address is None:
-            server = start_server()
-            close_before_threads_are_joined(self)
-            self._closing.append(weakref.finalize(self, server.stop))
-            address = server.address
-        channel = open_channel(address, self.server.tls)
-        self._closing.append(weakref.finalize(self, channel.close))
-        return channel
+    def stop(self) -> None:
+        """Cancel what is under way, or waited for."""
+        self._stop()
+
+    def _wait(self, seconds: float) -> None:
+        self._stopped.wait(seconds)

@@ -7,26 +7,28 @@ what came of it, or throws in the error:
     RECEIVE   the next frame of the answer comes back; None when it is over
     Wait      let some time pass; nothing comes back
     Deliver   hand a finished report to the caller; nothing comes back
+    Together  hold several conversations at once; their results come back
 
 It returns the result. Reading the source and writing the output happen inside, between two actions.
 """
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_client.actions import RECEIVE, Action, Deliver, Event, Method, Open, Upload, Wait
 from ellq_client.answers import Answer
-from ellq_client.arrivals import expect
+from ellq_client.arrivals import expect, read_plan
 from ellq_client.enclosures import Enclosures
 from ellq_client.errors import DeadlineExceeded, EllqError, InvalidRequest, ProtocolError
 from ellq_client.fitting import fitted
 from ellq_client.frames import RequestFrame
 from ellq_client.mirror import mirror
 from ellq_client.outputs import open_sink
+from ellq_client.packed_sink import PackedSink
+from ellq_client.references import RemoteSource, name_places
 from ellq_client.reordering import LastLayerFirst
 from ellq_client.requests import Request
 from ellq_client.results import Analysis, Compression, analysis_of, compression_of
@@ -34,7 +36,7 @@ from ellq_client.retrying import RETRIED, Deadline, Patience
 from ellq_client.rules import ErrorBudget
 from ellq_client.sinks import ArraySink, Sink
 from ellq_client.sources import Source
-from ellq_client.values import Capabilities, TensorReport
+from ellq_client.values import Capabilities, TensorPlan, TensorReport
 
 Value = TypeVar("Value")
 
@@ -55,13 +57,14 @@ def compress(
     source: Source, output: Path | None, request: Request, enclosures: Enclosures, patience: Patience
 ) -> Generator[Action, Event, Compression]:
     """Compress the weights into a file, or into memory without an output. Whatever ends it early leaves nothing behind."""
-    sink = open_sink(source, output)
+    sink = open_sink(source, output, request.encoding)
     request = fitted(request, source, enclosures)
     try:
         answer = yield from compress_into(sink, source, request, enclosures, patience)
         sink.commit()
         arrays = sink.arrays() if isinstance(sink, ArraySink) else None
-        return compression_of(answer, request, source, output=output, weights=arrays)
+        packed = sink.sizes if isinstance(sink, PackedSink) else None
+        return compression_of(answer, request, source, output=output, weights=arrays, packed=packed)
     finally:
         sink.discard()
 
@@ -70,14 +73,28 @@ def compress_into(
     sink: Sink, source: Source, request: Request, enclosures: Enclosures, patience: Patience
 ) -> Generator[Action, Event, Answer]:
     """Fill the sink with the compressed weights, in as many calls as that takes. The caller commits or discards."""
-    task = _Task(source, request, enclosures, Deadline(patience))
-    try:
-        return (yield from task.compress(sink, sketch=None))
-    except InvalidRequest as refusal:
-        if refusal.reason != "SKETCH_REQUIRED" or not request.can_sketch:
-            raise
-    sketch = yield from task.sketch()
-    return (yield from task.compress(sink, sketch=sketch))
+    task = Task(source, request, enclosures, Deadline(patience))
+    answer = yield from task.at_once(sink)
+    return (yield from task.by_sketch(sink)) if answer is None else answer
+
+
+def describe(uri: str, deadline: Deadline) -> Generator[Action, Event, RemoteSource]:
+    """Ask what is in an object that the server reads; no weights are read for it."""
+    options = pb.AnalyzeRequest(options=pb.AnalyzeOptions(source_uri=uri, plans_only=True))
+
+    def attempt(timeout_seconds: float) -> Generator[Action, Event, RemoteSource]:
+        yield Open("Analyze", Upload(options), timeout_seconds)
+        manifest, plans = pb.Manifest(), list[TensorPlan]()
+        while (frame := (yield RECEIVE)) is not None:
+            expect(isinstance(frame, pb.AnalyzeResponse), "no answer to Analyze")
+            assert isinstance(frame, pb.AnalyzeResponse)
+            if frame.HasField("manifest"):
+                manifest = frame.manifest
+            plans += map(read_plan, frame.plans.plans)
+        expect(len(plans) == manifest.tensors, "not as many plans as tensors")
+        return RemoteSource(uri, manifest, plans)
+
+    return (yield from _persist(attempt, deadline))
 
 
 def capabilities(patience: Patience) -> Generator[Action, Event, Capabilities]:
@@ -94,7 +111,7 @@ def capabilities(patience: Patience) -> Generator[Action, Event, Capabilities]:
 
 
 @dataclass(frozen=True)
-class _Task:
+class Task:
     """What is to be done to which weights, over as many calls as it takes."""
 
     source: Source
@@ -102,8 +119,22 @@ class _Task:
     enclosures: Enclosures
     deadline: Deadline
 
+    def at_once(self, sink: Sink) -> Generator[Action, Event, Answer | None]:
+        """Compress in one call; return None where that takes a sketch, which the request can have."""
+        try:
+            return (yield from self.compress(sink, sketch=None))
+        except InvalidRequest as refusal:
+            if refusal.reason != "SKETCH_REQUIRED" or not self.request.can_sketch:
+                raise
+        return None
+
+    def by_sketch(self, sink: Sink) -> Generator[Action, Event, Answer]:
+        """Compress in as many calls as it takes where one is not enough."""
+        sketch = yield from self.sketch()
+        return (yield from self.compress(sink, sketch=sketch))
+
     def compress(self, sink: Sink, *, sketch: pb.Sketch | None) -> Generator[Action, Event, Answer]:
-        """Compress into the sink."""
+        """Compress into the sink by this sketch, which is final."""
         options = pb.CompressRequest(options=self.request.compress_options(sketch, self.enclosures.network))
         call = _Call("Compress", options, self.source, self.enclosures, sink=sink, neurons=self.request.neurons)
         return (yield from _persist(call.attempt, self.deadline))
@@ -112,16 +143,19 @@ class _Task:
         """Measure in as many passes as global scope needs, for weights that one pass of this server cannot hold together."""
         sketch = None
         for number in range(SKETCH_PASSES):
-            asked = self.request.analyze_options(pb.SketchOptions(previous=sketch), self.enclosures.network)
-            options = pb.AnalyzeRequest(options=asked)
-            source = self._first_source() if number == 0 else self.source
-            call = _Call("Analyze", options, source, self.enclosures, neurons=False, deliver=False)
-            summary = (yield from _persist(call.attempt, self.deadline)).summary
+            summary = yield from self.measure(self._first_source() if number == 0 else self.source, previous=sketch)
             expect(summary.HasField("sketch"), "no sketch in the summary, though one was asked for")
             sketch = summary.sketch
             if sketch.final:
                 return sketch
         raise ProtocolError(f"the sketch is not final after {SKETCH_PASSES} passes")
+
+    def measure(self, source: Source, *, previous: pb.Sketch | None) -> Generator[Action, Event, pb.Summary]:
+        """Make one of these passes, and return its summary, in which the sketch is."""
+        asked = self.request.analyze_options(pb.SketchOptions(previous=previous), self.enclosures.network)
+        options = pb.AnalyzeRequest(options=asked)
+        call = _Call("Analyze", options, source, self.enclosures, neurons=False, deliver=False)
+        return (yield from _persist(call.attempt, self.deadline)).summary
 
     def _first_source(self) -> Source:
         """Return the source in the order of the first pass: an error budget walks back from the outputs."""
@@ -135,7 +169,8 @@ def _persist(
     attempt: Callable[[float], Generator[Action, Event, Value]], deadline: Deadline
 ) -> Generator[Action, Event, Value]:
     """Make one attempt in the time that is left, and again while that can help."""
-    for number in count(1):
+    number = 1
+    while True:
         try:
             return (yield from attempt(deadline.remaining_seconds()))
         except DeadlineExceeded as refusal:
@@ -144,7 +179,7 @@ def _persist(
             raise DeadlineExceeded(deadline.told()) from refusal.__cause__
         except RETRIED as refusal:
             yield Wait(deadline.delay_after(refusal, attempt=number))
-    raise AssertionError("count() never ends")
+            number += deadline.counts(refusal)
 
 
 @dataclass(frozen=True)
@@ -163,11 +198,12 @@ class _Call:
     def attempt(self, timeout_seconds: float) -> Generator[Action, Event, Answer]:
         """Upload the source and take the whole answer."""
         answer = Answer(self.source, sink=self.sink, neurons=self.neurons)
+        name_places(self.options.options, self.source, self.sink)
         upload = Upload(self.options, self.source, self._enclosed)
         yield Open(self.method, upload, timeout_seconds)
         try:
             while (frame := (yield RECEIVE)) is not None:
-                assert not isinstance(frame, pb.GetCapabilitiesResponse)
+                assert not isinstance(frame, pb.GetCapabilitiesResponse | tuple)
                 for report in answer.take(frame):
                     yield from self._deliver(report)
             answer.finish()

@@ -8,6 +8,7 @@ EllqError
 │   ├── InvalidNetwork      a network, its inputs or moments: wrong, or missing where they are needed
 │   ├── MalformedWeights    the bytes are no whole safetensors file
 │   ├── NonfiniteWeight     NaN or infinity in a compressible tensor
+│   ├── InvalidReference    a URI that the server does not open, or an object that it cannot read or write
 │   ├── TooLarge            beyond this server's stated limits, for ever
 │   └── MessageTooLarge     one message is longer than gRPC lets through
 ├── AccessDenied            the server, or something before it, wants other credentials
@@ -43,6 +44,7 @@ __all__ = [
     "EllqError",
     "ExtraMissing",
     "InvalidNetwork",
+    "InvalidReference",
     "InvalidRequest",
     "InvalidRule",
     "InvalidSelection",
@@ -119,6 +121,10 @@ class MalformedWeights(InvalidRequest):
 
 class NonfiniteWeight(InvalidRequest):
     """NaN or infinity in a compressible tensor; the message names tensor and index."""
+
+
+class InvalidReference(InvalidRequest):
+    """A URI that the server does not open, or an object that it cannot read or write there; the message names it."""
 
 
 class TooLarge(InvalidRequest):
@@ -258,6 +264,14 @@ REASONS: dict[str, type[RemoteError]] = {
     "TOPOLOGY_REQUIRED": InvalidNetwork,
     "INPUTS_REQUIRED": InvalidNetwork,
     "MOMENTS_REQUIRED": InvalidNetwork,
+    "REFERENCES_OFF": InvalidReference,
+    "INVALID_URI": InvalidReference,
+    "URI_NOT_ALLOWED": InvalidReference,
+    "OBJECT_NOT_FOUND": InvalidReference,
+    "OBJECT_CHANGED": InvalidReference,
+    "STORE_DENIED": InvalidReference,
+    "STORE_UNAVAILABLE": Unavailable,
+    "UNEXPECTED_DATA": ServerDefect,  # this client never sends such a stream
 }
 """Which error each reason of the contract becomes."""
 

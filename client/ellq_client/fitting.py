@@ -8,12 +8,13 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from ellq.v1 import compression_pb2 as pb
-from ellq_client.checkpoint import LENGTH_BYTES, StoredTensor, header_length, parse_header
+from ellq_client.checkpoint import StoredTensor
 from ellq_client.enclosures import Enclosures
 from ellq_client.errors import SourceError
 from ellq_client.formats.layouts import Layout, globs_of
 from ellq_client.formats.names import layouts_by_name
 from ellq_client.formats.source import FormatSource
+from ellq_client.references import known_header
 from ellq_client.requests import Override, Request
 from ellq_client.sources import Source
 
@@ -67,5 +68,4 @@ def _weights_of(network: pb.Network | None) -> Iterator[str]:
 
 
 def _tensors(source: Source) -> tuple[StoredTensor, ...]:
-    header = source.head(header_length(source.head(LENGTH_BYTES)))
-    return parse_header(header, size_bytes=source.size_bytes, name=source.name)
+    return known_header(source).tensors

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ellq_client.errors import ReportError
+from ellq_client.packing.entropies import PackedSizes
 from ellq_client.plain import from_plain, to_plain
 from ellq_client.requests import Request
 from ellq_client.results import Analysis, Compression, SourceFile
@@ -46,6 +47,9 @@ class OutputFile:
 
     name: str
     size_bytes: int
+    """Of a packed file: when it is unpacked."""
+    packed: PackedSizes | None = None
+    """Of a packed file its sizes; of the part of a folder, those of its shards together. None: the file is dense."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,9 @@ def report_of(result: Analysis) -> Report:
     """Return the report of a finished call."""
     output = None
     if isinstance(result, Compression) and result.output is not None:
-        output = OutputFile(result.output.name, result.header_bytes + result.payload_bytes)
+        output = OutputFile(result.output.name, result.header_bytes + result.payload_bytes, result.packed)
+    elif isinstance(result, Compression) and result.stored is not None:
+        output = OutputFile(result.stored.uri, result.stored.length_bytes)
     return Report(
         schema=SCHEMA,
         method="compress" if isinstance(result, Compression) else "analyze",

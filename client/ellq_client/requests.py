@@ -11,6 +11,7 @@ from ellq_client.mirror import enum_name
 from ellq_client.rules import ErrorBudget, Rule, rule_to_proto
 
 Nonfinite = Literal["refuse", "pass_through"]
+Encoding = Literal["dense", "packed"]
 
 _NONFINITE = pb.DESCRIPTOR.enum_types_by_name["NonfinitePolicy"]
 
@@ -86,6 +87,9 @@ class CompressOptions(SharedOptions):
 
     rule: Rule
     """How many weights to keep. Required."""
+    encoding: Encoding
+    """How the output is stored: "dense", with cut weights as zeros (what runtimes read), or "packed", in as few bytes as a
+    lossless code needs (what `unpack` and `load_packed` read). Needs an output. Default: dense."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +108,7 @@ class Request:
     distribution: bool = False
     magnitudes_only: bool = False
     remove_dead_neurons: bool = False
+    encoding: Encoding = "dense"
     network_sha256: str | None = None
     """Digest of the network that was sent along; None: there was none."""
     moments_sha256: str | None = None

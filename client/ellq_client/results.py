@@ -11,11 +11,13 @@ from ellq_client.answers import Answer
 from ellq_client.certificates import NetworkCertificate, upper
 from ellq_client.fitting import layouts_of
 from ellq_client.formats import FormatSource
-from ellq_client.mirror import mirror
+from ellq_client.mirror import mirror, mirror_field
+from ellq_client.packing.entropies import PackedSizes
+from ellq_client.references import known_header
 from ellq_client.requests import Request
 from ellq_client.rules import Rule, rule_from_proto
 from ellq_client.sources import Source
-from ellq_client.values import IndexOrders, ReportWarning, Summary, TensorReport
+from ellq_client.values import IndexOrders, ReportWarning, Stored, Summary, TensorReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +100,20 @@ class Compression(Analysis):
     """The file that was written; None when the weights came back in memory."""
     weights: Mapping[str, Any] | None
     """The compressed arrays by name, of the kind that was sent (numpy for a file); None when a file was written."""
+    packed: PackedSizes | None = None
+    """Logical and stored bytes of a packed output, and the entropy limit; None for a dense one."""
+    stored: Stored | None = None
+    """The object that the server wrote; None when the output is on this side."""
+
+    @property
+    def place(self) -> str | None:
+        """Path or URI of what was written; None when the weights came back in memory."""
+        if self.stored is not None:
+            return self.stored.uri
+        return None if self.output is None else str(self.output)
 
     def _facts(self) -> list[str]:
-        return [*super()._facts(), *([] if self.output is None else [f"output={str(self.output)!r}"])]
+        return [*super()._facts(), *([] if self.place is None else [f"output={self.place!r}"])]
 
 
 def analysis_of(answer: Answer, request: Request, source: Source) -> Analysis:
@@ -109,10 +122,17 @@ def analysis_of(answer: Answer, request: Request, source: Source) -> Analysis:
 
 
 def compression_of(
-    answer: Answer, request: Request, source: Source, *, output: Path | None, weights: Mapping[str, Any] | None
+    answer: Answer,
+    request: Request,
+    source: Source,
+    *,
+    output: Path | None,
+    weights: Mapping[str, Any] | None,
+    packed: PackedSizes | None = None,
 ) -> Compression:
     """Return the value of a finished answer to Compress."""
-    return Compression(**_told(answer, request, source), output=output, weights=weights)
+    stored = mirror_field(Stored, answer.summary, "stored")
+    return Compression(**_told(answer, request, source), output=output, weights=weights, packed=packed, stored=stored)
 
 
 def header_digest(header: bytes) -> str:
@@ -122,10 +142,9 @@ def header_digest(header: bytes) -> str:
 
 def _told(answer: Answer, request: Request, source: Source) -> dict[str, Any]:
     manifest = answer.manifest
-    header = source.head(manifest.header_bytes)
     return {
         "request": request,
-        "source": SourceFile(source.name, source.size_bytes, header_digest(header)),
+        "source": SourceFile(source.name, source.size_bytes, known_header(source).sha256),
         "request_id": manifest.request_id,
         "version": manifest.version,
         "header_bytes": manifest.header_bytes,

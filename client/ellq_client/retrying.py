@@ -22,6 +22,8 @@ class Patience:
     """Attempts of one call, the first included."""
     first_delay_seconds: float = 0.5
     longest_delay_seconds: float = 30.0
+    outlasts_busy: bool = False
+    """Whether a busy server is tried until the time is over, and only an absent one max_attempts times."""
     clock: Callable[[], float] = field(default=monotonic, repr=False)
     jitter: Callable[[], float] = field(default=random, repr=False)
 
@@ -62,9 +64,13 @@ class Deadline:
             raise DeadlineExceeded(self.told())
         return remaining
 
+    def counts(self, refusal: RemoteError) -> bool:
+        """Return whether an attempt that ended like this is one of those that are limited."""
+        return not (self._patience.outlasts_busy and isinstance(refusal, Busy))
+
     def delay_after(self, refusal: RemoteError, *, attempt: int) -> float:
         """Return how long to wait before the next attempt; raise the refusal when there is none or it would come too late."""
-        if attempt >= self._patience.max_attempts:
+        if attempt >= self._patience.max_attempts and self.counts(refusal):
             raise refusal
         delay = self._patience.delay_seconds(attempt, asked=refusal.retry_after_seconds)
         if delay >= self.remaining_seconds():

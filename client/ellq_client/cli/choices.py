@@ -9,6 +9,7 @@ REQUIRED = None
 
 SCOPES = ("neuron", "layer", "global")
 NONFINITE = ("refuse", "pass-through")
+ENCODINGS = ("dense", "packed")
 
 GRADES = ("mean-square", "box")
 

@@ -36,6 +36,25 @@ Timeout = Annotated[
         help="Seconds that everything may take, retries included; of a folder: each shard.",
     ),
 ]
+Streams = Annotated[
+    int | None,
+    typer.Option(
+        "--streams",
+        min=1,
+        metavar="N",
+        help="Shards of a folder under way at a time, over all replicas of the server; changes no byte of what comes out. "
+        "Default: 4, with a service inside this process 1.",
+    ),
+]
+OutputEncoding = Annotated[
+    str,
+    typer.Option(
+        "--encoding",
+        metavar="ENCODING",
+        help="dense (zeros in place of cut weights: what runtimes read) or packed (lossless, in few bytes; ellq unpack).",
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace OUT when it is a file that exists.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No table and no progress; errors only.")]
 Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE", help="Write the machine-readable report; - is standard output.")

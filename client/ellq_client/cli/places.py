@@ -14,7 +14,7 @@ def check_new(path: Path, *, force: bool) -> None:
         raise OutputError(f"{path} exists; --force replaces it")
 
 
-def check_report(path: Path, *, source: Path, output: Path | None, force: bool) -> None:
+def check_report(path: Path, *, source: Path | str, output: Path | str | None, force: bool) -> None:
     """Check the same of a report, which must not take the place of the weights either. Errors: OutputError."""
     if _same(path, source):
         raise OutputError(f"--json: {path} is the source itself; name another file")
@@ -23,8 +23,10 @@ def check_report(path: Path, *, source: Path, output: Path | None, force: bool) 
     check_new(path, force=force)
 
 
-def _same(one: Path, other: Path) -> bool:
+def _same(one: Path, other: Path | str) -> bool:
     """Return whether two names lead to one file, which need not exist yet."""
+    if isinstance(other, str):
+        return False  # a URI, which is no file of this side
     if one.exists() and other.exists():
         return one.samefile(other)
     return one.resolve() == other.resolve()

@@ -11,7 +11,9 @@ from time import monotonic
 from typing import Protocol
 
 from ellq_client.checkpoint import stored_bytes
+from ellq_client.cli.pace import Pace
 from ellq_client.cli.wording import harmless, shortened
+from ellq_client.errors import EllqError
 from ellq_client.values import TensorReport
 
 _LINES = 10
@@ -30,21 +32,35 @@ class Work:
 
     name: str
     total_bytes: int
+    """0: only the server knows."""
     done_bytes: int = 0
     """Of these, what an earlier run did."""
 
 
-def work_on(path: Path, output: Path | None = None) -> Work:
+def work_on(path: Path | str, output: Path | str | None = None) -> Work:
     """Return the work on a file or a folder. Errors: SourceError, OutputError for a folder; the run itself refuses files."""
+    if isinstance(path, str):
+        return Work(path, 0)
     if not path.is_dir():
-        return Work(path.name, path.stat().st_size if path.is_file() else 0)
+        return Work(path.name, _unpacked_bytes(path) if path.is_file() else 0)
     from ellq_client.folders.folder import open_folder
     from ellq_client.folders.workplace import read_journal
 
     folder = open_folder(path)
     sizes = {shard.name: shard.payload_bytes for shard in folder.shards}
-    finished = () if output is None else {name for part in read_journal(output) for name in part.shards}
+    finished = () if not isinstance(output, Path) else {name for part in read_journal(output) for name in part.shards}
     return Work(folder.name, folder.payload_bytes, sum(sizes.get(name, 0) for name in finished))
+
+
+def _unpacked_bytes(path: Path) -> int:
+    """Return the length of a file, of a packed one when it is dense."""
+    from ellq_client.packing.reading import open_checkpoint
+
+    try:
+        with open_checkpoint(path) as checkpoint:
+            return checkpoint.size_bytes
+    except EllqError:
+        return path.stat().st_size
 
 
 def follow(run: Iterable[TensorReport], work: Work, *, embedded: bool, quiet: bool) -> None:
@@ -78,36 +94,49 @@ def _display(work: Work, *, quiet: bool) -> AbstractContextManager[_Display]:
 
 @contextmanager
 def _bar(work: Work) -> Generator[_Display]:
-    """Show one line that fits 80 columns: two names of 20, a bar of 16, sizes and time.
-
-    The time that remains is reckoned from what this run has done in the last half minute, not from what was done before it.
-    """
+    """Show one line that fits 80 columns: two names of 20, a bar of 10, sizes and time."""
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-    names = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[tensor]}", markup=False)
-    columns = (names[0], BarColumn(bar_width=10), DownloadColumn(), TimeRemainingColumn(compact=True), names[1])
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        name = shortened(harmless(work.name), _NAME_WIDTH)
-        task = progress.add_task(name, total=work.total_bytes, completed=work.done_bytes, tensor="")
-        yield lambda done_bytes, tensor: progress.update(task, completed=done_bytes, tensor=shortened(tensor, _NAME_WIDTH))
+    name, left, at = (
+        TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[left]}", "{task.fields[at]}")
+    )
+    with Progress(
+        name, BarColumn(bar_width=10), DownloadColumn(), left, at, console=Console(stderr=True), transient=True
+    ) as bar:
+        told = shortened(harmless(work.name), _NAME_WIDTH)
+        task = bar.add_task(told, total=work.total_bytes or None, completed=work.done_bytes, left="", at="")
+        pace = Pace(work.total_bytes, done_bytes=work.done_bytes)
+
+        def show(done_bytes: int, tensor: str) -> None:
+            seconds = pace.remaining_seconds(done_bytes)
+            bar.update(task, completed=done_bytes, left=_left(seconds), at=shortened(tensor, _NAME_WIDTH))
+
+        yield show
 
 
 def _lines(work: Work, clock: Callable[[], float] = monotonic) -> _Display:
-    told, began = _LINES * work.done_bytes // max(work.total_bytes, 1), clock()
+    told = _LINES * work.done_bytes // max(work.total_bytes, 1)
+    pace = Pace(work.total_bytes, done_bytes=work.done_bytes, clock=clock)
     if work.done_bytes:
         print(f"ellq: {harmless(work.name)}: {work.done_bytes / 1e6:.1f} MB were done before", file=sys.stderr)
 
     def show(done_bytes: int, tensor: str) -> None:
         nonlocal told
+        seconds = pace.remaining_seconds(done_bytes)
         share = _LINES * done_bytes // max(work.total_bytes, 1)
         if share > told:
             told = share
-            seconds = (clock() - began) * (work.total_bytes - done_bytes) / max(done_bytes - work.done_bytes, 1)
             sizes = f"{done_bytes / 1e6:.1f} of {work.total_bytes / 1e6:.1f} MB"
-            print(f"ellq: {harmless(work.name)}: {sizes}, about {_duration(seconds)} left, at {tensor}", file=sys.stderr)
+            told_left = "" if seconds is None else f", about {_left(seconds)}"
+            print(f"ellq: {harmless(work.name)}: {sizes}{told_left}, at {tensor}", file=sys.stderr)
 
     return show
+
+
+def _left(seconds: float | None) -> str:
+    """Return what to say of a time that remains; nothing when it is not known."""
+    return "" if seconds is None else f"{_duration(seconds)} left"
 
 
 def _duration(seconds: float) -> str:

@@ -117,7 +117,11 @@ def _totals(result: Analysis) -> list[str]:
         same = family_of(Path(result.source.name)) is None  # what was of another format had another size
         size = f"{_count(result.header_bytes + result.payload_bytes)} bytes{' as before' if same else ''}"
         told = size if family_of(result.output) is None else "all else as in the source"
-        lines.append(f"written    {result.output}, {told}: cut weights are stored as zeros")
+        stored = f"{told}: cut weights are stored as zeros" if result.packed is None else result.packed.told()
+        lines.append(f"written    {result.output}, {stored}")
+    elif isinstance(result, Compression) and result.stored is not None:
+        told = f"{_count(result.stored.length_bytes)} bytes as before: cut weights are stored as zeros"
+        lines.append(f"written    {result.stored.uri} by the server, {told}")
     return lines
 
 

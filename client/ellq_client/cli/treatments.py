@@ -16,6 +16,9 @@ _REASONS = {
     "excluded": "excluded",
     "skipped": "skipped by an override",
     "nonfinite": "NaN or infinity",
+    "quantized": "parts of quantised layers, which stay as they are",
+    "scale": "scales of 8-bit weights",
+    "scale_unusable": "8-bit weights whose scale comes after them, is in another stream, or is of no known kind",
 }
 
 

@@ -19,6 +19,8 @@ _WORDS = {
     r"\b(?:options\.)?network\.inputs\.box(?:\.(?:low|high))?\b": "--box",
     r"\b(?:options\.)?network\.inputs\.l2_radius\b": "--l2-radius",
     r"\b(?:options\.)?network\.inputs\.margins\b": "--margins",
+    r"\boptions\.source_uri\b": "PATH",
+    r"\boptions\.output_uri\b": "--output",
     r"\boptions\.network\b(?:\.topology\b)?": "--network",
     r"\b(?:options\.)?remove_dead_neurons\b": "--remove-dead-neurons",
     r"\b(?:set |options\.)?magnitudes_only\b": "--magnitudes-only",

@@ -6,10 +6,11 @@ A compression of a folder may be killed at any moment: the same request goes on,
 import os
 import shutil
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeGuard
 
-from ellq_client import conversations
+from ellq_client import by_reference, conversations
 from ellq_client.actions import Action, Event
 from ellq_client.enclosures import Enclosures
 from ellq_client.errors import OutputError
@@ -20,36 +21,53 @@ from ellq_client.folders.finished import REPORT, finished_report
 from ellq_client.folders.folder import Folder, open_folder
 from ellq_client.folders.parts import compress_parts
 from ellq_client.folders.plan import fingerprint_of, plan_of
+from ellq_client.folders.torn import without_torn
 from ellq_client.folders.totals import result_of
 from ellq_client.folders.workplace import Workplace
+from ellq_client.packing.naming import stored_name
 from ellq_client.report import FOLDER_SCHEMA, FolderReport, plain_text, this_tool
 from ellq_client.requests import Request
 from ellq_client.results import Analysis, Compression
 from ellq_client.retrying import Patience
 from ellq_client.sources import Source, WeightSource, open_source
+from ellq_client.uris import is_uri
 
 
 def analyze(
     weights: WeightSource, request: Request, enclosures: Enclosures, patience: Patience
 ) -> Generator[Action, Event, Analysis]:
     """Analyse the weights; all shards of a folder in one call."""
+    if is_uri(weights):
+        return (yield from by_reference.analyze(weights, request, enclosures, patience))
     return (yield from conversations.analyze(_source(weights), request, enclosures, patience))
 
 
 def compress(
-    weights: WeightSource, output: Path | None, request: Request, enclosures: Enclosures, patience: Patience
+    weights: WeightSource,
+    output: Path | str | None,
+    request: Request,
+    enclosures: Enclosures,
+    patience: Patience,
+    *,
+    streams: int,
 ) -> Generator[Action, Event, Compression]:
-    """Compress the weights into a file, a folder into a folder, either into memory without an output."""
+    """Compress the weights into a file, a folder into a folder, either into memory without an output.
+
+    Of a folder at most `streams` parts are under way at a time, which changes nothing but the time that it takes.
+    """
+    if is_uri(weights) or isinstance(output, str):
+        return (yield from by_reference.compress(weights, output, request, enclosures, patience))
     if output is None or not is_folder(weights):
         return (yield from conversations.compress(_source(weights), output, request, enclosures, patience))
     folder = open_folder(Path(weights))
-    request = fitted(request, source_of(folder.shards, name=folder.name), enclosures)
+    request = without_torn(fitted(request, source_of(folder.shards, name=folder.name), enclosures), folder.shards)
     _check_apart(folder, output)
     plan = plan_of(folder, request)
     told = finished_report(folder, plan, output) if (output / REPORT).is_file() else None
     if told is None:
         with Workplace(output, plan) as place:
-            parts = yield from compress_parts(folder, place, request, enclosures, patience)
+            patience = replace(patience, outlasts_busy=streams > 1)  # the calls that keep it busy may be our own
+            parts = yield from compress_parts(folder, place, request, enclosures, patience, streams=streams)
             told = FolderReport(FOLDER_SCHEMA, "compress", this_tool(), folder.name, fingerprint_of(plan), parts)
             _put_in_place(folder, told, place)
     else:
@@ -83,7 +101,7 @@ def _put_in_place(folder: Folder, told: FolderReport, place: Workplace) -> None:
             place.put(file.path, file.name)
     place.put(plain_text(told).encode(), REPORT)
     for shard in folder.shards:
-        place.release(shard.name)
+        place.release(stored_name(shard.name, told.parts[0].report.request.encoding))
     if folder.index is not None:
         place.put(folder.index.with_total(folder.payload_bytes), folder.index.name)
     place.remove()

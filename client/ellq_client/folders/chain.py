@@ -12,6 +12,7 @@ from ellq.v1.frames import Data
 from ellq_client.checkpoint import LENGTH_BYTES, Checkpoint, StoredTensor, parse_header
 from ellq_client.folders.folder import Shard
 from ellq_client.framing import FRAME_BYTES
+from ellq_client.packing.reading import open_checkpoint
 from ellq_client.sources import Source
 
 
@@ -69,7 +70,7 @@ class ChainedCheckpoint(Checkpoint):
         """Open the shards, which have no tensor in common; `path` is what messages speak of."""
         self.path = path
         with ExitStack() as opened:
-            self._shards = [opened.enter_context(Checkpoint(one)) for one in paths]
+            self._shards = [opened.enter_context(open_checkpoint(one)) for one in paths]
             self._opened = opened.pop_all()
         self.header = chained_header((shard.header, shard.tensors) for shard in self._shards)
         payloads = [shard.size_bytes - len(shard.header) for shard in self._shards]

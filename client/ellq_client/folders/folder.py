@@ -8,7 +8,9 @@ from ellq_client.checkpoint import LENGTH_BYTES, StoredTensor, header_length, pa
 from ellq_client.errors import SourceError
 from ellq_client.folders.files import FolderFile, list_files, refuse
 from ellq_client.folders.index import SUFFIX, Index, read_index
-from ellq_client.sources import FileSource
+from ellq_client.packing.naming import dense_name
+from ellq_client.packing.source import PackedSource
+from ellq_client.sources import FileSource, open_safetensors
 
 _WEIGHTS = ".safetensors"
 
@@ -18,7 +20,8 @@ class Shard:
     """One file of weights."""
 
     name: str
-    source: FileSource
+    """When it is dense; that of a packed file is another: see packing.naming."""
+    source: FileSource | PackedSource
     """Reads the file, and refuses it when it is no longer the one that was checked."""
     header: bytes
     """Its length bytes included."""
@@ -73,12 +76,12 @@ def open_folder(path: Path) -> Folder:
     files = {file.name: file for file in list_files(path)}
     refuse(path, list(_unspeakable(path, files)))
     index = _find_index(path, files)
-    weights = {name: file for name, file in files.items() if name.endswith(_WEIGHTS) and "/" not in name}
+    weights = _weights(path, files)
     refuse(path, _misplaced(index, weights))
-    shards = _open_shards(path, [weights[name] for name in sorted(weights)])
+    shards = _open_shards(path, weights)
     if index is not None:
         refuse(path, list(_contradictions(index, shards)))
-    taken = {*weights, *([] if index is None else [index.name])}
+    taken = {*(file.name for file in weights.values()), *([] if index is None else [index.name])}
     return Folder(path, shards, index, tuple(file for name, file in files.items() if name not in taken))
 
 
@@ -98,6 +101,17 @@ def _find_index(path: Path, files: Mapping[str, FolderFile]) -> Index | None:
     return read_index(files[names[0]]) if names else None
 
 
+def _weights(path: Path, files: Mapping[str, FolderFile]) -> dict[str, FolderFile]:
+    """Return the files of weights by the names that they have when they are dense."""
+    found: dict[str, FolderFile] = {}
+    for name, file in files.items():
+        if name.endswith(_WEIGHTS) and "/" not in name:
+            other = found.setdefault(dense_name(name), file)
+            if other is not file:
+                refuse(path, [f"{other.name} and {name} are the same shard, dense and packed; move one of them elsewhere"])
+    return found
+
+
 def _misplaced(index: Index | None, weights: Mapping[str, FolderFile]) -> list[str]:
     """Return what is wrong with the set of files."""
     if index is None:
@@ -112,23 +126,25 @@ def _misplaced(index: Index | None, weights: Mapping[str, FolderFile]) -> list[s
     return missing + strays
 
 
-def _open_shards(path: Path, files: Sequence[FolderFile]) -> tuple[Shard, ...]:
+def _open_shards(path: Path, weights: Mapping[str, FolderFile]) -> tuple[Shard, ...]:
     """Return the shards. Errors: SourceError that lists every file that is none."""
     shards: list[Shard] = []
     problems: list[str] = []
-    for file in files:
+    for name in sorted(weights):
         try:
-            shards.append(_open_shard(file))
+            shards.append(_open_shard(name, weights[name]))
         except SourceError as error:
             problems.append(str(error))
     refuse(path, problems)
     return tuple(shards)
 
 
-def _open_shard(file: FolderFile) -> Shard:
-    source = FileSource(file.path, name=file.name)
+def _open_shard(name: str, file: FolderFile) -> Shard:
+    source = open_safetensors(file.path, name=name)
+    if name != file.name and isinstance(source, FileSource):
+        raise SourceError(f"{file.name} is named like a packed shard, but is not packed; rename it")
     header = source.head(header_length(source.head(LENGTH_BYTES)))
-    return Shard(file.name, source, header, parse_header(header, size_bytes=source.size_bytes, name=file.name))
+    return Shard(name, source, header, parse_header(header, size_bytes=source.size_bytes, name=name))
 
 
 def _contradictions(index: Index, shards: Sequence[Shard]) -> Iterator[str]:

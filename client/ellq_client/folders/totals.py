@@ -1,24 +1,28 @@
 """What the parts of a folder come to, together."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import hypot, inf, nextafter
 from pathlib import Path
 
 from ellq_client.folders.chain import chained_header
 from ellq_client.folders.folder import Folder
-from ellq_client.report import FolderCompression, FolderReport, Report
+from ellq_client.packing.entropies import PackedSizes, together
+from ellq_client.report import FolderCompression, FolderReport, OutputFile, Report
 from ellq_client.results import SourceFile, header_digest
-from ellq_client.values import ReportWarning, Summary, TensorReport
+from ellq_client.values import Indices, ReportWarning, Summary, TensorReport
 
 _NORM_ERROR = 2.0**-40
-"""Far above the relative error of a reported norm, which is a few roundings of doubles."""
+"""Far above the relative error of a reported norm, a few roundings of doubles, and above what bounds are rounded up by."""
+
+_LEAST_NORM = 2.0**-960
+"""A smaller norm may have lost digits, as a subnormal number."""
 
 
 def result_of(folder: Folder, told: FolderReport, output: Path) -> FolderCompression:
     """Return the value of a folder that is compressed."""
     reports = [part.report for part in told.parts]
-    first = reports[0]
+    first, summary = reports[0], _summary(reports)
     header = chained_header((shard.header, shard.tensors) for shard in folder.shards)
     return FolderCompression(
         request=first.request,
@@ -30,9 +34,10 @@ def result_of(folder: Folder, told: FolderReport, output: Path) -> FolderCompres
         indices=first.indices,
         rule=first.request.rule,
         tensors=tuple(_numbered(reports)),
-        summary=_summary(folder, reports),
+        summary=replace(summary, warnings=(*_size_warning(folder), *summary.warnings)),
         output=output,
         weights=None,
+        packed=_packed(reports),
         folder=told,
     )
 
@@ -46,7 +51,26 @@ def _numbered(reports: Sequence[Report]) -> Iterator[TensorReport]:
         first += len(report.tensors)
 
 
-def _summary(folder: Folder, reports: Sequence[Report]) -> Summary:
+def as_one(source: SourceFile, reports: Sequence[Report], *, global_: Indices) -> Report:
+    """Return the report of shards that were counted together, as one call with all of them would give it.
+
+    The norms are upper bounds of those of the shards, in the last digits above what one call says.
+    """
+    return replace(
+        reports[0],
+        source=source,
+        output=OutputFile(source.name, source.size_bytes, _packed(reports)),
+        tensors=tuple(_numbered(reports)),
+        summary=replace(_summary(reports), global_=global_),
+    )
+
+
+def _packed(reports: Sequence[Report]) -> PackedSizes | None:
+    sizes = [report.output.packed for report in reports if report.output is not None and report.output.packed is not None]
+    return together(sizes) if sizes else None
+
+
+def _summary(reports: Sequence[Report]) -> Summary:
     totals = [report.summary for report in reports]
     return Summary(
         tensors=sum(total.tensors for total in totals),
@@ -56,18 +80,20 @@ def _summary(folder: Folder, reports: Sequence[Report]) -> Summary:
         zeros_after=sum(total.zeros_after or 0 for total in totals),
         kept=sum(total.kept or 0 for total in totals),
         global_=totals[0].global_ if len(totals) == 1 else None,
-        frobenius=_norm(total.frobenius or 0.0 for total in totals),
+        frobenius=_norm([total.frobenius or 0.0 for total in totals]),
         frobenius_ratio=_ratio(reports),
         network=totals[0].network,  # with a network there is one part; without, all of them say that there is none
-        warnings=(*_size_warning(folder), *_warnings(totals)),
+        warnings=tuple(_warnings(totals)),
         timings=None,
     )
 
 
-def _norm(norms: Iterable[float]) -> float:
-    """Return the root of the sum of squares, rounded up: that of upper bounds is one. An exact 0 stays."""
-    found = hypot(*norms)
-    return nextafter(nextafter(found, inf), inf) if found else 0.0
+def _norm(norms: Sequence[float]) -> float:
+    """Return the root of the sum of squares, rounded up: that of upper bounds is one. A single one and an exact 0 stay."""
+    if len(norms) == 1:
+        return norms[0]
+    found = hypot(*norms) * (1 + _NORM_ERROR)
+    return nextafter(found, inf) if found else 0.0
 
 
 def _ratio(reports: Sequence[Report]) -> float:
@@ -78,10 +104,10 @@ def _ratio(reports: Sequence[Report]) -> float:
     ratios = [report.summary.frobenius_ratio or 0.0 for report in reports]
     wholes = [hypot(*(one.measurement.l2 for one in report.tensors if one.measurement)) for report in reports]
     whole = hypot(*wholes)
-    if len(reports) == 1 or not 0 < whole < inf:
+    if len(reports) == 1 or not _LEAST_NORM < whole < inf:
         return max(ratios)
     mean = hypot(*(ratio * (norm / whole) for ratio, norm in zip(ratios, wholes, strict=True)))
-    return min(mean * (1 + _NORM_ERROR), max(ratios))
+    return min(mean * (1 + _NORM_ERROR), 1.0)
 
 
 def _warnings(totals: Sequence[Summary]) -> Iterator[ReportWarning]:

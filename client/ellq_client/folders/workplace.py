@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self
 
 from ellq_client.errors import OutputError, ReportError
@@ -43,20 +44,27 @@ class Workplace:
             self._agree_on(plan)
             self._cut_torn_line()
             self.finished = {part.shards: part for part in read_journal(output)}
+            self._worth_keeping = bool(self.finished)
+            self._recording = Lock()
         except BaseException:
             self.leave()
             raise
 
     def record(self, part: Part) -> None:
-        """Note that a part is finished, once its shards are on the disk."""
+        """Note that a part is finished, once its shards are on the disk. Parts may end in several threads."""
         line = json.dumps(to_plain(part), allow_nan=False).encode() + b"\n"
-        with reported(self.directory):
+        with self._recording, reported(self.directory):
+            self._worth_keeping = True
             flush_names(self.directory)
             with open(open_own(self.directory / _JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as journal:
                 journal.write(line)
                 journal.flush()
                 os.fsync(journal.fileno())
-        self.finished[part.shards] = part
+            self.finished[part.shards] = part
+
+    def forget(self, part: Part) -> None:
+        """Take a part for unfinished that is not what the journal says."""
+        del self.finished[part.shards]
 
     def put(self, data: bytes | Path, name: str) -> None:
         """Put a whole file into the output, over what was there."""
@@ -81,7 +89,7 @@ class Workplace:
 
     def abandon(self) -> None:
         """Leave nothing behind, when no part was finished here; harmless when one was."""
-        if not self.finished:
+        if not self._worth_keeping:
             with suppress(OSError):
                 _remove(self.directory)
             if self._created and not any(self.output.iterdir()):

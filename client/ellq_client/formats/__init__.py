@@ -11,8 +11,11 @@ Each is opened as `Contents`; `FormatSource` makes a stream of it. Nothing here 
 from importlib import import_module
 from pathlib import Path
 
+from ellq_client.errors import SourceError
 from ellq_client.formats.contents import Contents
 from ellq_client.formats.source import FormatSource
+from ellq_client.mistaken import PREFIX_BYTES, mistaken
+from ellq_client.steady_file import SteadyFile
 
 _FAMILIES: dict[tuple[str, ...], tuple[str, str]] = {
     (".pt", ".pth", ".bin"): ("torch_file", "TorchFile"),
@@ -35,5 +38,19 @@ def open_format(path: Path) -> FormatSource:
     family = family_of(path)
     assert family is not None, "the caller asks family_of first"
     module, name = _FAMILIES[family]
-    contents: Contents = getattr(import_module(f"ellq_client.formats.{module}"), name)(path)
+    opened = getattr(import_module(f"ellq_client.formats.{module}"), name)
+    try:
+        contents: Contents = opened(path)
+    except SourceError as error:
+        if what := _mistaken(path, family):
+            raise SourceError(f"{path} is no {path.suffix} file: it is {what}") from error
+        raise
     return FormatSource(path, contents, suffixes=family)
+
+
+def _mistaken(path: Path, family: tuple[str, ...]) -> str | None:
+    """Return what a file that could not be read is instead; None when nothing tells."""
+    try:
+        return mistaken(SteadyFile(path).head(PREFIX_BYTES), suffixes=family)
+    except SourceError:
+        return None  # it cannot be read at all, which has been told

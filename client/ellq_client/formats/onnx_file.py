@@ -1,8 +1,11 @@
 """ONNX models: initializers and constants are sent, and put back where they were. The graph stays as it is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 
 from ellq_client.errors import ExtraMissing, OutputError, SourceError
 from ellq_client.formats.contents import Entry, Fill
@@ -100,8 +103,23 @@ class OnnxFile:
 
 def _loaded(path: Path) -> onnx.ModelProto:
     try:
-        return onnx.load(path, load_external_data=False)  # pyright: ignore[reportUnknownMemberType]  # of paths
+        model = onnx.load(path, load_external_data=False)  # pyright: ignore[reportUnknownMemberType]  # of paths
     except OSError as error:
         raise SourceError(f"cannot read {path}: {error.strerror}") from error
     except Exception as error:  # protobuf's own errors have no class of their own in all of its versions
         raise SourceError(f"{path} is no ONNX model: {error}") from error
+    if (broken := next(_broken_text(model), None)) is not None:
+        raise SourceError(f"{path} is no whole ONNX model: the text {broken!r} in it is not UTF-8")
+    return model
+
+
+def _broken_text(message: Message) -> Iterator[bytes]:
+    """Yield names that are none: protobuf hands out as bytes what it could not decode."""
+    for field, value in message.ListFields():
+        if field.type not in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE):
+            continue
+        for one in (value,) if isinstance(value, str | bytes | Message) else value:
+            if isinstance(one, Message):
+                yield from _broken_text(one)
+            elif isinstance(one, bytes):
+                yield one

@@ -22,6 +22,10 @@ except ImportError as missing:
     raise ExtraMissing("reading a PyTorch file needs torch: pip install 'ellq[torch]'") from missing
 
 _LONGEST_REASON = 200
+_INSTEAD = "nothing of it was executed; save the state_dict() of the model instead"
+
+_OF_PROGRAMS = "constants.pkl"
+"""A record that only archives of TorchScript have, by which torch knows them, too."""
 
 
 class TorchFile:
@@ -30,10 +34,7 @@ class TorchFile:
     def __init__(self, path: Path) -> None:
         self._file = SteadyFile(path)
         self._file.head(1)  # whoever may not read it is told so
-        archive = zipfile.is_zipfile(path)
-        if archive:
-            _check_stored(path)
-        document, dropped = _loaded(path, mapped=archive)
+        document, dropped = _loaded(path, mapped=_is_archive(path))
         tensors = _named(document, path)
         unfit = {name: why for name, tensor in tensors.items() if (why := _unfit(tensor))}
         owners = same_memory({name: tensor for name, tensor in tensors.items() if name not in unfit}, prefer=is_table)
@@ -99,25 +100,32 @@ def _loaded(path: Path, *, mapped: bool) -> tuple[Any, list[str]]:
 def _told(error: Exception) -> str:
     """Return what torch refused, in a line: its own advice is to execute the file."""
     text = str(error)
-    instead = "nothing of it was executed; save the state_dict() of the model instead"
-    if "TorchScript" in text:
-        return f"is a TorchScript archive, which holds a program: {instead}"
     if found := re.search(r"GLOBAL (\S+)", text):
-        return f"holds more than tensors and plain values ({found[1]}): {instead}"
+        return f"holds more than tensors and plain values ({found[1]}): {_INSTEAD}"
     found = re.search(r"Unsupported [^\n]*", text)
     what = text.partition(". ")[0][:_LONGEST_REASON] if found is None else found[0]
     return f"is no PyTorch file, or a damaged one ({type(error).__name__}: {what})"
 
 
-def _check_stored(path: Path) -> None:
-    """Refuse an archive of compressed records: torch writes none, and a small one could fill the memory."""
+def _is_archive(path: Path) -> bool:
+    """Return whether this is an archive, as torch.save writes them since 1.6.
+
+    Refused are programs, and compressed records: torch.save writes none, and a small one could fill the memory.
+    """
     try:
+        if not zipfile.is_zipfile(path):
+            return False
         with zipfile.ZipFile(path) as archive:
-            packed = [record.filename for record in archive.infolist() if record.compress_type != zipfile.ZIP_STORED]
-    except (OSError, zipfile.BadZipFile) as error:
-        raise SourceError(f"{path} is no PyTorch file that can be read: {error}") from error
+            records = archive.infolist()
+    except Exception as error:  # of a damaged directory zipfile raises whatever its parts do
+        told = f"{type(error).__name__}: {error}".partition("\n")[0][:_LONGEST_REASON]
+        raise SourceError(f"{path} is no PyTorch file that can be read: {told}") from error
+    if any(record.filename.rpartition("/")[2] == _OF_PROGRAMS for record in records):
+        raise SourceError(f"{path} is a TorchScript archive, which holds a program: {_INSTEAD}")
+    packed = [record.filename for record in records if record.compress_type != zipfile.ZIP_STORED]
     if packed:
         raise SourceError(f"{path} is no file of torch.save: its record {packed[0]!r} is compressed")
+    return True
 
 
 def _named(document: Any, path: Path) -> dict[str, Any]:

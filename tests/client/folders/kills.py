@@ -1,8 +1,8 @@
-"""Kills client and server at random moments while a folder is compressed, and compares what comes out in the end.
+"""Kills client and servers, and drains servers, at random moments while a folder is compressed; compares what comes out.
 
-    python -m tests.client.folders.kills --kills 20
+    python -m tests.client.folders.kills --kills 20 --replicas 3
 
-Prints how many kills hit whom and how many outputs were finished in spite of them; raises when one differs in a byte.
+Prints how many strikes hit whom and how many outputs were finished in spite of them; raises when one differs in a byte.
 """
 
 import argparse
@@ -14,14 +14,17 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.client.folders.models import tree, write_model
+from tests.server.process import free_port
 
 ELLQ = [sys.executable, "-c", "from ellq_client.cli import main; main()"]
 RULE = ["--rule", "tail", "--epsilon", "0.2"]
+DRAINING = ["--drain-delay-seconds", "0.1", "--drain-seconds", "5"]
+VICTIMS = ("client", "server", "drained")
 GAVE_UP = 3
 """Exit code of a client that found no server."""
 
@@ -30,26 +33,35 @@ LONGEST_SECONDS = 120
 
 
 class Server:
-    """`ellq serve` on a Unix socket."""
+    """`ellq serve` on a port."""
 
-    def __init__(self, directory: Path) -> None:
-        self.address = f"unix:{directory / 's'}"
+    def __init__(self) -> None:
+        self.port = free_port()
         self.start()
 
     def start(self) -> None:
-        words = ["serve", "--listen", self.address, "--metrics-port", "0", "--log-level", "error"]
-        self.process = subprocess.Popen([*ELLQ, *words], env=environment())
-        ready = [*ELLQ, "capabilities", "--server", self.address, "--timeout", "60"]
+        words = ["serve", "--listen", f"127.0.0.1:{self.port}", "--metrics-port", "0", "--log-level", "error"]
+        self.process = subprocess.Popen([*ELLQ, *words, *DRAINING], env=environment())
+        ready = [*ELLQ, "capabilities", "--server", f"127.0.0.1:{self.port}", "--timeout", "60"]
         while subprocess.run(ready, env=environment(), capture_output=True, check=False, timeout=LONGEST_SECONDS).returncode:
             assert self.process.poll() is None, "the server does not start"
 
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
+    def end(self, by: signal.Signals = signal.SIGKILL) -> None:
+        self.process.send_signal(by)
+        self.process.wait(timeout=LONGEST_SECONDS)
+
+
+class Fleet:
+    """Replicas behind one address."""
+
+    def __init__(self, servers: Sequence[Server]) -> None:
+        self.servers = servers
+        self.address = "ipv4:" + ",".join(f"127.0.0.1:{server.port}" for server in servers)
 
     def client(self, source: Path, output: Path) -> subprocess.Popen[str]:
         words = ["compress", str(source), "-o", str(output), *RULE, "--quiet", "--server", self.address]
-        return subprocess.Popen([*ELLQ, *words], env=environment(), stderr=subprocess.PIPE, text=True)
+        streams = ["--streams", str(len(self.servers))]
+        return subprocess.Popen([*ELLQ, *words, *streams], env=environment(), stderr=subprocess.PIPE, text=True)
 
 
 def environment() -> dict[str, str]:
@@ -57,29 +69,30 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def running(directory: Path) -> Iterator[Server]:
-    server = Server(directory)
-    try:
-        yield server
-    finally:
-        server.kill()
+def running(replicas: int) -> Iterator[Fleet]:
+    with ExitStack() as ended:
+        servers: list[Server] = []
+        for _ in range(replicas):
+            servers.append(Server())
+            ended.callback(servers[-1].end)
+        yield Fleet(servers)
 
 
-def survive(directory: Path, *, kills: int, seed: int) -> Counter[str]:
-    """Kill so many times, and return what happened how often."""
+def survive(directory: Path, *, kills: int, seed: int, replicas: int = 1) -> Counter[str]:
+    """Strike so many times, and return what happened how often."""
     chance, told = random.Random(seed), Counter[str]()
     source = write_model(directory / "model", shards=8, rows=2048, columns=256)
-    with running(directory) as server:
-        usual_seconds = [left_alone(server, source, directory / name) for name in ("cold", "reference")][-1]
+    with running(replicas) as fleet:
+        usual_seconds = [left_alone(fleet, source, directory / name) for name in ("cold", "reference")][-1]
         reference = tree(directory / "reference")
-        while told["client"] + told["server"] < kills:
+        while strikes(told) < kills:
             output = directory / f"out{told['finished']}"
             finished = False
             while not finished:
-                client = server.client(source, output)
-                if told["client"] + told["server"] < kills:
+                client = fleet.client(source, output)
+                if strikes(told) < kills:
                     time.sleep(chance.uniform(0, usual_seconds))
-                    strike(client, server, chance.choice(["client", "server"]), told)
+                    strike(client, chance.choice(fleet.servers), chance.choice(VICTIMS), told)
                 _, errors = client.communicate(timeout=LONGEST_SECONDS)
                 assert client.returncode in (0, GAVE_UP, -signal.SIGKILL), errors
                 finished = client.returncode == 0
@@ -88,10 +101,14 @@ def survive(directory: Path, *, kills: int, seed: int) -> Counter[str]:
     return told
 
 
-def left_alone(server: Server, source: Path, output: Path) -> float:
+def strikes(told: Counter[str]) -> int:
+    return sum(told[victim] for victim in VICTIMS)
+
+
+def left_alone(fleet: Fleet, source: Path, output: Path) -> float:
     """Compress without a kill, and return how many seconds that takes."""
     began = time.monotonic()
-    client = server.client(source, output)
+    client = fleet.client(source, output)
     _, errors = client.communicate(timeout=LONGEST_SECONDS)
     assert client.returncode == 0, errors
     return time.monotonic() - began
@@ -105,14 +122,15 @@ def strike(client: subprocess.Popen[str], server: Server, victim: str, told: Cou
     if victim == "client":
         client.kill()
     else:
-        server.kill()
+        server.end(signal.SIGKILL if victim == "server" else signal.SIGTERM)
         server.start()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--replicas", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ellq-kills-") as place:
-        print(dict(survive(Path(place), kills=chosen.kills, seed=chosen.seed)))
+        print(dict(survive(Path(place), kills=chosen.kills, seed=chosen.seed, replicas=chosen.replicas)))

@@ -105,9 +105,8 @@ def test_the_small_server_really_needs_sketches(small_client, tmp_path):
         small_client.compress(model, tmp_path / "out", rule=HALF_OF_ALL).result()
     finally:
         del small_client._connection.open
-    assert seen[0] == "Compress"
-    assert seen[-1] == "Compress"
-    assert set(seen[1:-1]) == {"Analyze"}
+    passes = ["Analyze"] * 3 * 2  # for each shard, a digit each
+    assert seen == ["Compress", *passes, *["Compress"] * 3]
 
 
 def test_a_network_may_span_shards(client, tmp_path):

@@ -46,8 +46,13 @@ def names_and_bytes(root: Path) -> dict[str, bytes]:
     return tree(root) | {f"{path.relative_to(root).as_posix()}/": b"" for path in root.rglob("*") if path.is_dir()}
 
 
-@pytest.mark.parametrize("rule", [TAIL, HALF_OF_ALL], ids=["shard by shard", "all shards at once"])
-def test_a_kill_at_every_change_of_the_disk(client, tmp_path, monkeypatch, rule):
+@pytest.mark.parametrize(
+    ("streams", "rule"),
+    [("client", TAIL), ("client", HALF_OF_ALL), ("wide_client", TAIL)],
+    ids=["shard by shard", "all shards at once", "three shards at a time"],
+)
+def test_a_kill_at_every_change_of_the_disk(request, tmp_path, monkeypatch, streams, rule):
+    client = request.getfixturevalue(streams)
     model = write_model(tmp_path / "model")
     client.compress(model, tmp_path / "reference", rule=rule).result()
     reference = names_and_bytes(tmp_path / "reference")
@@ -70,7 +75,7 @@ def test_a_kill_at_every_change_of_the_disk(client, tmp_path, monkeypatch, rule)
 
 
 def test_what_is_finished_is_not_sent_again(fake, model, tmp_path, monkeypatch):
-    with Client(fake.address) as client:
+    with Client(fake.address, streams=1) as client:
         with client.compress(model, tmp_path / "out", rule=TAIL) as run:
             names = [next(run).name for _ in range(4)]
         assert len(fake.uploads) == 2
@@ -82,7 +87,7 @@ def test_what_is_finished_is_not_sent_again(fake, model, tmp_path, monkeypatch):
 
 
 def test_a_finished_output_is_recognised(fake, model, tmp_path):
-    with Client(fake.address) as client:
+    with Client(fake.address, streams=1) as client:
         first = client.compress(model, tmp_path / "out", rule=TAIL).result()
         calls = len(fake.uploads)
         again = client.compress(model, tmp_path / "out", rule=TAIL).result()
@@ -98,7 +103,7 @@ def test_a_finished_output_is_recognised(fake, model, tmp_path):
 @pytest.fixture
 def unfinished(fake, model, tmp_path):
     """Return an output of which one shard is finished, and a client to go on with."""
-    with Client(fake.address) as client:
+    with Client(fake.address, streams=1) as client:
         with client.compress(model, tmp_path / "out", rule=TAIL) as run:
             for _ in range(4):
                 next(run)
@@ -183,7 +188,10 @@ def test_a_folder_of_work_that_nobody_began_is_refused(fake, model, tmp_path, na
     victim.write_text("precious")
     planted.parent.mkdir(parents=True)
     planted.symlink_to(victim)
-    with Client(fake.address) as client, pytest.raises(OutputError, match=r"holds .* but no plan\.json|no ordinary file"):
+    with (
+        Client(fake.address, streams=1) as client,
+        pytest.raises(OutputError, match=r"holds .* but no plan\.json|no ordinary file"),
+    ):
         client.compress(model, tmp_path / "out", rule=TAIL).result()
     assert (victim.read_text(), planted.is_symlink(), fake.uploads) == ("precious", True, [])
 
@@ -207,7 +215,7 @@ def test_nothing_is_written_through_a_link(unfinished, model, tmp_path, name):
 @pytest.mark.parametrize("change", ["empty", "cut", "unknown", "cleared", "twice"])
 def test_parts_that_are_not_those_of_the_folder_make_no_finished_output(fake, model, tmp_path, change):
     out = tmp_path / "out"
-    with Client(fake.address) as client:
+    with Client(fake.address, streams=1) as client:
         client.compress(model, out, rule=TAIL).result()
         told = json.loads((out / REPORT).read_text())
         parts = told["parts"]
@@ -243,7 +251,7 @@ def test_an_unfinished_output_is_no_source(unfinished, tmp_path):
 def test_whoever_is_refused_later_is_told_what_is_kept(fake, refusal, model, tmp_path, no_waiting):
     import grpc
 
-    with Client(fake.address) as client:
+    with Client(fake.address, streams=1) as client:
         run = client.compress(model, tmp_path / "out", rule=TAIL)
         for _ in range(3):
             next(run)
