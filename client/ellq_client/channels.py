@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import socket
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +19,8 @@ from ellq_client.tls import Tls, chosen_tls
 
 SERVER_VARIABLE = "ELLQ_SERVER"
 
-STREAMS = 4
-"""Calls of one compression to a server elsewhere, which takes as many by default, or to its replicas, at a time."""
+STREAMS_MAX = 8
+"""Calls of one compression at a time, where nobody asks for more: with each of them this process grows by some 4 MB."""
 
 OPTIONS = (
     # Every replica behind a name gets its share of calls.
@@ -32,6 +34,7 @@ OPTIONS = (
 )
 
 _SCHEME = re.compile(r"^(dns|ipv4|ipv6|unix|unix-abstract|vsock|xds):")
+_PORT = re.compile(r":\d{1,5}$")
 _HOST_AND_PORT = re.compile(r"^(\[[0-9A-Fa-f:.%]+\]|[^\s/:]+):\d{1,5}$")
 
 
@@ -72,11 +75,31 @@ def server_address(target: str | None, tls: Tls | None = None) -> ServerAddress:
     raise ValueError(f"server {target!r} ({source}) is neither host:port nor an address like dns:///host:port or unix:/path")
 
 
-def streams_to(server: ServerAddress, asked: int | None) -> int:
-    """Return how many calls of one compression are under way at a time. Errors: ValueError."""
+def streams_to(server: ServerAddress, asked: int | None) -> Callable[[], int]:
+    """Return what tells how many calls of one compression are under way at a time. Errors: ValueError.
+
+    Unless it is asked for, a call for each replica: several to one of them take as many times its memory, and hardly less time.
+    """
     if asked is not None and asked < 1:
         raise ValueError(f"streams must be at least 1, got {asked}")
-    return asked or (1 if server.uri is None else STREAMS)
+    return lambda: asked or min(replicas_of(server), STREAMS_MAX)
+
+
+def replicas_of(server: ServerAddress) -> int:
+    """Return how many replicas an address leads to, at least 1; may ask the name service, and wait for it."""
+    scheme, _, rest = (server.uri or "").partition(":")
+    if scheme in ("ipv4", "ipv6"):
+        return rest.count(",") + 1
+    if scheme != "dns":
+        return 1
+    name = rest.rpartition("/")[2]
+    host = _PORT.sub("", name).strip("[]")
+    try:
+        found = {(family, address[0]) for family, *_, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError):
+        return 1  # gRPC will say what is wrong with the name
+    families = Counter(family for family, _ in found)
+    return max(families.values(), default=1)  # not the sum: a replica may have an address in each
 
 
 def open_channel(uri: str, tls: Tls | None) -> grpc.Channel:

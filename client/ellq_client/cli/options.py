@@ -43,7 +43,7 @@ Streams = Annotated[
         min=1,
         metavar="N",
         help="Shards of a folder under way at a time, over all replicas of the server; changes no byte of what comes out. "
-        "Default: 4, with a service inside this process 1.",
+        "Default: one for each address of the server, at most 8.",
     ),
 ]
 OutputEncoding = Annotated[

@@ -5,7 +5,7 @@ A compression of a folder may be killed at any moment: the same request goes on,
 
 import os
 import shutil
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeGuard
@@ -49,11 +49,11 @@ def compress(
     enclosures: Enclosures,
     patience: Patience,
     *,
-    streams: int,
+    streams: Callable[[], int],
 ) -> Generator[Action, Event, Compression]:
     """Compress the weights into a file, a folder into a folder, either into memory without an output.
 
-    Of a folder at most `streams` parts are under way at a time, which changes nothing but the time that it takes.
+    Of a folder at most `streams()` parts are under way at a time, which changes nothing but the time that it takes.
     """
     if is_uri(weights) or isinstance(output, str):
         return (yield from by_reference.compress(weights, output, request, enclosures, patience))
@@ -66,8 +66,9 @@ def compress(
     told = finished_report(folder, plan, output) if (output / REPORT).is_file() else None
     if told is None:
         with Workplace(output, plan) as place:
-            patience = replace(patience, outlasts_busy=streams > 1)  # the calls that keep it busy may be our own
-            parts = yield from compress_parts(folder, place, request, enclosures, patience, streams=streams)
+            width = streams()
+            patience = replace(patience, outlasts_busy=width > 1)  # the calls that keep it busy may be our own
+            parts = yield from compress_parts(folder, place, request, enclosures, patience, streams=width)
             told = FolderReport(FOLDER_SCHEMA, "compress", this_tool(), folder.name, fingerprint_of(plan), parts)
             _put_in_place(folder, told, place)
     else:
