@@ -48,9 +48,9 @@ class Client:
 
         Without `tls` the environment says whether the server is reached by TLS (ELLQ_TLS, ELLQ_TLS_CA, ...).
         `timeout_seconds` covers everything that one call does; `max_attempts` is how often a busy or absent server is tried.
-        `streams` is how many shards of a folder are under way at a time, over all replicas behind the address; it changes no
-        byte of what comes out. Default: as many as the server's name has addresses, at most 8. Several may keep a server busy by
-        themselves, so they ask it again until the time is over.
+        `streams` is how many shards of a folder are under way at a time, over all replicas behind the address; it changes
+        no byte of what comes out. Default: as many as the server's name has addresses, at most 8. Several may keep a server
+        busy by themselves, so they ask it again until the time is over.
         """
         self._patience = Patience(timeout_seconds=timeout_seconds, max_attempts=max_attempts)
         self._connection = Connection(server_address(target, tls))
