@@ -5,6 +5,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
+from ellq_kernels.cpu.avx512 import has_avx512, store_packed
 from ellq_kernels.cpu.lanes import I32, NUMBERS, PATTERNS, Lanes, Typed, declare, named, spread
 from ellq_math.sums import LANES
 
@@ -64,9 +65,11 @@ def _store_chosen(typing: Any, array: Any, index: Any, lanes: Any, flags: Any) -
     def emit(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         array, index, lanes, flags = given
         place = builder.gep(context.make_array(signature.args[0])(context, builder, array).data, [index])
-        kind = "f" if isinstance(signature.args[0].dtype, types.Float) else "i"
-        name = f"llvm.masked.compressstore.v16{kind}{signature.args[0].dtype.bitwidth}"
-        builder.call(declare(builder, name, ir.VoidType(), lanes.type, place.type, flags.type), [lanes, place, flags])
+        if has_avx512(context):
+            store_packed(builder, place, lanes, flags)
+        else:
+            name = f"llvm.masked.compressstore.v16i{signature.args[0].dtype.bitwidth}"
+            builder.call(declare(builder, name, ir.VoidType(), lanes.type, place.type, flags.type), [lanes, place, flags])
         return context.get_dummy_value()
 
     return types.void(array, types.intp, lanes, flags), emit
@@ -104,7 +107,7 @@ store_part = named(_store_part)
 """store_part(array, index, lanes, count): the first `count` of them."""
 
 store_chosen = named(_store_chosen)
-"""store_chosen(array, index, lanes, flags): those that have a flag, side by side; nothing behind is touched."""
+"""store_chosen(array, index, lanes, flags): integers that have a flag, side by side; the LANES places may be overwritten."""
 
 look_up = named(_look_up)
 """look_up(table, indices): float64 from a table; indices as int64, and trusted."""

@@ -1,0 +1,49 @@
+"""What machines with 512-bit registers do faster than the portable instructions that LLVM makes of the same intent."""
+
+from typing import Any
+
+from llvmlite import ir
+
+from ellq_kernels.cpu.lanes import declare
+from ellq_math.sums import LANES
+
+I32, I64 = ir.IntType(32), ir.IntType(64)
+
+
+def has_avx512(context: Any) -> bool:
+    """Return whether what is compiled runs on a machine that has them."""
+    *_, features = context.codegen().magic_tuple()
+    return "+avx512f" in features.split(",")
+
+
+def store_packed(builder: Any, place: Any, lanes: Any, flags: Any) -> None:
+    """Store the integers that have a flag, side by side, and zeros behind them: LANES places are overwritten.
+
+    Without a branch. Packed in registers, because packing into memory is slow, and microcode on some processors.
+    """
+    own = lanes.type
+    if own.element.width < 32:
+        whole = builder.zext(lanes, ir.VectorType(I32, LANES))
+        _store(builder, builder.trunc(_packed(builder, whole, flags), own), place)
+    elif own.element.width == 32:
+        _store(builder, _packed(builder, lanes, flags), place)
+    else:
+        low, high = (_half(builder, lanes, flags, first) for first in (0, LANES // 2))
+        _store(builder, _packed(builder, *low), place)
+        found = builder.zext(builder.ctpop(builder.bitcast(low[1], ir.IntType(LANES // 2))), I64)
+        _store(builder, _packed(builder, *high), builder.gep(place, [found]))
+
+
+def _store(builder: Any, lanes: Any, place: Any) -> None:
+    builder.store(lanes, builder.bitcast(place, lanes.type.as_pointer()), align=lanes.type.element.width // 8)
+
+
+def _packed(builder: Any, lanes: Any, flags: Any) -> Any:
+    kind = lanes.type
+    name = f"llvm.x86.avx512.mask.compress.v{kind.count}i{kind.element.width}"
+    return builder.call(declare(builder, name, kind, kind, kind, flags.type), [lanes, ir.Constant(kind, None), flags])
+
+
+def _half(builder: Any, lanes: Any, flags: Any, first: int) -> tuple[Any, Any]:
+    places = ir.Constant(ir.VectorType(I32, LANES // 2), list(range(first, first + LANES // 2)))
+    return builder.shuffle_vector(lanes, lanes, places), builder.shuffle_vector(flags, flags, places)
