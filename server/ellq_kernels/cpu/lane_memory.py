@@ -5,8 +5,9 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from ellq_kernels.cpu.avx512 import has_avx512, store_packed
-from ellq_kernels.cpu.lanes import I32, NUMBERS, PATTERNS, Lanes, Typed, declare, named, spread
+from ellq_kernels.cpu.jit import Typed
+from ellq_kernels.cpu.lanes import I32, NUMBERS, PATTERNS, Lanes, declare, has_avx512, named, spread
+from ellq_kernels.cpu.packing import store_packed
 from ellq_math.sums import LANES
 
 

@@ -17,7 +17,8 @@ from ellq_kernels.cpu.decoding import (
 )
 from ellq_kernels.cpu.jit import kernel
 from ellq_kernels.cpu.lane_memory import store
-from ellq_kernels.cpu.lanes import both, count, equal, highest, larger, plus, root, splat, times, total
+from ellq_kernels.cpu.lanes import both, count, equal, highest, larger, plus, splat, times, total
+from ellq_kernels.cpu.roots import roots_of
 from ellq_kernels.cpu.terms import Powers, sum_looked_up, sum_powers
 from ellq_kernels.scaling import Scale, UnitScale
 from ellq_math.dtypes import Bits
@@ -93,7 +94,7 @@ def read_chunk(chunk: Bits, fmt: Format, scale: Scale, row: int, rooting: bool, 
         l1 = plus(l1, x)
         l2_squared = plus(l2_squared, times(x, x))
         if rooting:
-            half = plus(half, root(x))
+            half = plus(half, roots_of(x, keys))
         store(magnitudes, j, x)
     return Chunk(highest(most), zeros, total(l1), total(l2_squared), total(half))
 

@@ -1,19 +1,13 @@
-"""What machines with 512-bit registers do faster than the portable instructions that LLVM makes of the same intent."""
+"""Keeping some of sixteen integers, on machines with 512-bit registers."""
 
 from typing import Any
 
 from llvmlite import ir
 
-from ellq_kernels.cpu.lanes import declare
+from ellq_kernels.cpu.lanes import I32, declare, half_of
 from ellq_math.sums import LANES
 
-I32, I64 = ir.IntType(32), ir.IntType(64)
-
-
-def has_avx512(context: Any) -> bool:
-    """Return whether what is compiled runs on a machine that has them."""
-    *_, features = context.codegen().magic_tuple()
-    return "+avx512f" in features.split(",")
+I64 = ir.IntType(64)
 
 
 def store_packed(builder: Any, place: Any, lanes: Any, flags: Any) -> None:
@@ -28,10 +22,12 @@ def store_packed(builder: Any, place: Any, lanes: Any, flags: Any) -> None:
     elif own.element.width == 32:
         _store(builder, _packed(builder, lanes, flags), place)
     else:
-        low, high = (_half(builder, lanes, flags, first) for first in (0, LANES // 2))
-        _store(builder, _packed(builder, *low), place)
-        found = builder.zext(builder.ctpop(builder.bitcast(low[1], ir.IntType(LANES // 2))), I64)
-        _store(builder, _packed(builder, *high), builder.gep(place, [found]))
+        (low, of_low), (high, of_high) = (
+            (half_of(builder, lanes, first), half_of(builder, flags, first)) for first in (0, LANES // 2)
+        )
+        _store(builder, _packed(builder, low, of_low), place)
+        found = builder.zext(builder.ctpop(builder.bitcast(of_low, ir.IntType(LANES // 2))), I64)
+        _store(builder, _packed(builder, high, of_high), builder.gep(place, [found]))
 
 
 def _store(builder: Any, lanes: Any, place: Any) -> None:
@@ -42,8 +38,3 @@ def _packed(builder: Any, lanes: Any, flags: Any) -> Any:
     kind = lanes.type
     name = f"llvm.x86.avx512.mask.compress.v{kind.count}i{kind.element.width}"
     return builder.call(declare(builder, name, kind, kind, kind, flags.type), [lanes, ir.Constant(kind, None), flags])
-
-
-def _half(builder: Any, lanes: Any, flags: Any, first: int) -> tuple[Any, Any]:
-    places = ir.Constant(ir.VectorType(I32, LANES // 2), list(range(first, first + LANES // 2)))
-    return builder.shuffle_vector(lanes, lanes, places), builder.shuffle_vector(flags, flags, places)
