@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ellq_kernels.contract import POOL_BYTES_A_WEIGHT
 from ellq_math.network.conv_norms import SYMBOL_WORK, symbol_work
 from ellq_math.network.dead_neurons import layer_of
 from ellq_math.network.pullback import form_work
@@ -43,9 +44,6 @@ DISTRIBUTION_BYTES_A_LINE = 400
 
 KEY_BYTES = 8
 """A weight's key |w_j| s_j or cost, kept while all weights are held."""
-
-CANDIDATE_BYTES = 2
-"""What the search for one threshold over all held weights takes for each of them, at most: candidates, twice."""
 
 MOMENTS_BYTES_A_WEIGHT = 48
 """The change under the moments works on float64 rows: before, after, their difference, and passing ones."""
@@ -130,7 +128,7 @@ def needed_bytes(header: Header, planning: Planning, limits: Limits, bench: Work
         return Needs(needed, held=False)
     graph = bench.graph if certified else None
     held = needed + header.payload_bytes + sum(_held_bytes(plan, bench) for plan in planning.compressible)
-    held += CANDIDATE_BYTES * sum(plan.weights for plan in planning.compressible) if pooled else 0
+    held += POOL_BYTES_A_WEIGHT * sum(plan.weights for plan in planning.compressible) if pooled else 0
     held += _network_bytes(graph, planning) if graph else 0
     if header.payload_bytes <= limits.pooled_payload_bytes and held <= limits.memory_bytes:
         if graph:

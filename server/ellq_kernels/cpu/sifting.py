@@ -22,7 +22,9 @@ SAMPLE = 1 << 12
 A pool of no more weights is all candidates."""
 
 ROOMS = (1 << 6, 1 << 20)
-"""Least and most candidates that a block has room for; between them an eighth of its weights."""
+"""Least and most candidates that a block has room for.
+
+Between them an eighth of its weights: float64 once for each block and once for all are POOL_BYTES_A_WEIGHT."""
 
 
 def sift(threads: Threads, pool: Sequence[CpuWeights], kept: int) -> tuple[float, int] | None:
