@@ -5,7 +5,7 @@ import pytest
 
 from ellq_kernels import make_kernels
 from ellq_kernels.cpu.long_rows import LONG
-from ellq_kernels.cpu.sifting import sift, stride_of
+from ellq_kernels.cpu.sifting import SAMPLE, sift, stride_of
 from ellq_kernels.cpu.threads import Threads
 from ellq_math import measuring
 from ellq_math.values import FixedPoint
@@ -70,6 +70,16 @@ def test_candidates_that_are_moved_together(dtype: str, fan_in: int, kind: str) 
     kept = random.integers(0, fan_in + 1, (40, 1))
     cut = kernels.keep_largest(matrix.load(kernels), kept, width=fan_in)
     assert_same(cut, measuring.keep_largest(matrix.magnitudes, kept, width=fan_in))
+
+
+@pytest.mark.parametrize("count", [1, SAMPLE, SAMPLE + 1, 2 * SAMPLE - 1, 20_000, 60_000, 300_000])
+def test_there_is_room_for_the_candidates_of_a_bell_curve(count: int) -> None:
+    """Few weights make a sample that says little: what it leaves open must fit all the same."""
+    matrix, kernels = bell_curve("F32", 1, count), make_kernels("cpu")
+    descending, weights = np.sort(matrix.magnitudes[0])[::-1], matrix.load(kernels)
+    for kept in {1, -(-count // 3), -(-9 * count // 10), count}:
+        magnitude = descending[kept - 1]
+        assert sift(Threads(1), [weights], kept) == (magnitude, kept - int((descending > magnitude).sum()))
 
 
 def test_a_sample_that_misleads_costs_time_alone() -> None:

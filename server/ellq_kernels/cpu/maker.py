@@ -107,7 +107,7 @@ class CpuKernels:
         return Cut(threshold=thresholds, ties_kept=ties, kept=kept, width=width)
 
     def keep_within(self, weights: CpuWeights, budgets: Counts, fixed: tuple[FixedPoint, ...]) -> Cut:
-        """Descend by digits over units."""
+        """Descend by digits over units; a weight is as much work as sixteen that are only compared."""
         demand_one_each(weights, len(budgets), len(fixed))
         budgets = np.array(budgets, np.int64)
         shape = (weights.neurons, 1)
@@ -118,7 +118,8 @@ class CpuKernels:
                 found = LongRow(weights.row(row).bits, weights.format, self._threads, units, row).choose(room)
                 thresholds[row, 0], ties[row, 0], kept[row, 0] = found
         else:
-            self._over_rows(weights, selecting.within_rows, budgets, units, thresholds, ties, kept)
+            found = (budgets, units, thresholds, ties, kept)
+            self._over_rows(weights, selecting.within_rows, *found, weights_each=16 * weights.fan_in)
         return Cut(threshold=thresholds, ties_kept=ties, kept=kept, width=weights.fan_in)
 
     def histogram(self, weights: CpuWeights, *, level: int, prefix: int, units: PoolUnits | None) -> Histogram:
