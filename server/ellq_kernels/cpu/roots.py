@@ -38,10 +38,10 @@ def _root_of_floats(typing: Any, lanes: Any) -> Typed:
 def _refined(builder: Any, x: Any) -> Any:
     """Return the roots of eight magnitudes of finite floats, each the nearest float64.
 
-    An estimate of the inverse, good to 14 bits, becomes one of 27 together with the root (Newton's method). Then the root
-    takes what is missing twice, which a fused multiply-add tells exactly. That the nearest float64 comes out has been seen of
-    every mantissa that a float has, at even and odd exponents (tests/kernels/test_roots.py); nothing else matters, because
-    nothing underflows.
+    An estimate of the inverse, within 2^-14 on any processor, becomes one within 2^-27 together with the root (Newton's
+    method). Then the root takes what is missing twice, which a fused multiply-add tells exactly: first to within an ulp, then to
+    within 2^-27 of one before it is rounded. That is the nearest float64, because no root of a 24-bit number is closer than
+    2^-24.5 ulp to the middle of two; powers of four change nothing, because nothing underflows.
     """
     inverse = _inverse(builder, x)
     root, half_inverse = builder.fmul(x, inverse), builder.fmul(inverse, _eight(0.5))
