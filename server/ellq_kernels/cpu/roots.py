@@ -39,8 +39,8 @@ def _refined(builder: Any, x: Any) -> Any:
     """Return the roots of eight magnitudes of finite floats, each the nearest float64.
 
     An estimate of the inverse, within 2^-14 on any processor, becomes one within 2^-27 together with the root (Newton's
-    method). Then the root takes what is missing twice, which a fused multiply-add tells exactly: first to within an ulp, then to
-    within 2^-27 of one before it is rounded. That is the nearest float64, because no root of a 24-bit number is closer than
+    method). Then the root takes what is missing twice, which a fused multiply-add tells: first to within an ulp, then to within
+    2^-27 of one before it is rounded. That is the nearest float64, because no root of a 24-bit number is closer than
     2^-24.5 ulp to the middle of two; powers of four change nothing, because nothing underflows.
     """
     inverse = _inverse(builder, x)
