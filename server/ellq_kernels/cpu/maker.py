@@ -118,8 +118,8 @@ class CpuKernels:
                 found = LongRow(weights.row(row).bits, weights.format, self._threads, units, row).choose(room)
                 thresholds[row, 0], ties[row, 0], kept[row, 0] = found
         else:
-            found = (budgets, units, thresholds, ties, kept)
-            self._over_rows(weights, selecting.within_rows, *found, weights_each=16 * weights.fan_in)
+            chosen = (budgets, units, thresholds, ties, kept)
+            self._over_rows(weights, selecting.within_rows, *chosen, weights_each=16 * weights.fan_in)
         return Cut(threshold=thresholds, ties_kept=ties, kept=kept, width=weights.fan_in)
 
     def histogram(self, weights: CpuWeights, *, level: int, prefix: int, units: PoolUnits | None) -> Histogram:
