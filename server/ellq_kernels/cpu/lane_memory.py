@@ -25,6 +25,17 @@ def _load(typing: Any, array: Any, index: Any) -> Typed:
     return Lanes(array.dtype)(array, types.intp), emit
 
 
+def _prefetch(typing: Any, array: Any, index: Any) -> Typed:
+    def emit(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        array, index = given
+        place = builder.gep(context.make_array(signature.args[0])(context, builder, array).data, [index])
+        ask = declare(builder, "llvm.prefetch.p0", ir.VoidType(), place.type, I32, I32, I32)
+        builder.call(ask, [place, I32(0), I32(3), I32(1)])  # to read, to keep near, data
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), emit
+
+
 def _load_part(typing: Any, array: Any, index: Any, count: Any) -> Typed:
     def emit(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         array, index, count = given
@@ -97,6 +108,9 @@ def _look_up(typing: Any, table: Any, indices: Any) -> Typed:
 
 load = named(_load)
 """load(array, index): the sixteen entries from an index on."""
+
+prefetch = named(_prefetch)
+"""prefetch(array, index): have the memory of an entry fetched; it may lie behind the array, and nothing happens."""
 
 load_part = named(_load_part)
 """load_part(array, index, count): the first `count` of them, and zeros; nothing behind is touched."""

@@ -16,7 +16,7 @@ from ellq_kernels.cpu.decoding import (
     scaled_magnitudes,
 )
 from ellq_kernels.cpu.jit import kernel
-from ellq_kernels.cpu.lane_memory import store
+from ellq_kernels.cpu.lane_memory import prefetch, store
 from ellq_kernels.cpu.lanes import both, count, equal, highest, larger, plus, splat, times, total
 from ellq_kernels.cpu.roots import roots_of
 from ellq_kernels.cpu.terms import Powers, sum_looked_up, sum_powers
@@ -24,6 +24,10 @@ from ellq_kernels.scaling import Scale, UnitScale
 from ellq_math.dtypes import Bits
 from ellq_math.sums import CHUNK, LANES, Array
 from ellq_math.values import Counts
+
+
+AHEAD = 32 * LANES
+"""How far in front of the weights at work memory is fetched: the processor's own fetching stops at every page."""
 
 
 class Chunk(NamedTuple):
@@ -87,6 +91,7 @@ def read_chunk(chunk: Bits, fmt: Format, scale: Scale, row: int, rooting: bool, 
     most = both(keys_at(chunk, 0, fmt), 0)
     zeros = len(chunk) - padded(len(chunk))  # what pads is no weight
     for j in range(0, len(chunk), LANES):
+        prefetch(chunk, j + AHEAD)
         keys = keys_at(chunk, j, fmt)
         x = scaled_magnitudes(keys, fmt, scale, row)
         most = larger(most, keys)
