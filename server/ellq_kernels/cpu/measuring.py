@@ -25,7 +25,6 @@ from ellq_math.dtypes import Bits
 from ellq_math.sums import CHUNK, LANES, Array
 from ellq_math.values import Counts
 
-
 AHEAD = 32 * LANES
 """How far in front of the weights at work memory is fetched: the processor's own fetching stops at every page."""
 
