@@ -16,7 +16,7 @@ from ellq_kernels.cpu.decoding import (
     scaled_magnitudes,
 )
 from ellq_kernels.cpu.jit import kernel, part
-from ellq_kernels.cpu.lane_memory import load, store, store_part
+from ellq_kernels.cpu.lane_memory import AHEAD, load, prefetch, store, store_part
 from ellq_kernels.cpu.lanes import (
     above,
     both,
@@ -51,6 +51,7 @@ def compare_chunks(
         more = 0
         same = len(chunk) - padded(len(chunk)) if limit == 0 else 0  # what pads is no weight
         for j in range(0, len(chunk), LANES):
+            prefetch(chunk, j + AHEAD)
             keys = keys_at(chunk, j, fmt)
             more += count(above(keys, limit))
             same += count(equal(keys, limit))
@@ -134,6 +135,7 @@ def take_above(
     l1, l2_squared = splat(0.0), splat(0.0)
     zeros, ties = -padding, 0
     for j in range(0, len(chunk), LANES):
+        prefetch(chunk, j + AHEAD)
         choosing, own = keys_at(keys, j, key_fmt), keys_at(chunk, j, fmt)
         stays = above(choosing, limit)
         same = equal(choosing, limit)

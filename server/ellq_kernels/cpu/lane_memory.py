@@ -10,6 +10,9 @@ from ellq_kernels.cpu.lanes import I32, NUMBERS, PATTERNS, Lanes, declare, has_a
 from ellq_kernels.cpu.packing import store_packed
 from ellq_math.sums import LANES
 
+AHEAD = 32 * LANES
+"""How far in front of the weights at work memory is fetched: the processor's own fetching ends with every page."""
+
 
 def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any, vector: Any) -> Any:
     """Return a pointer to sixteen entries of an array."""

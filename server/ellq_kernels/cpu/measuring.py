@@ -16,7 +16,7 @@ from ellq_kernels.cpu.decoding import (
     scaled_magnitudes,
 )
 from ellq_kernels.cpu.jit import kernel
-from ellq_kernels.cpu.lane_memory import prefetch, store
+from ellq_kernels.cpu.lane_memory import AHEAD, prefetch, store
 from ellq_kernels.cpu.lanes import both, count, equal, highest, larger, plus, splat, times, total
 from ellq_kernels.cpu.roots import roots_of
 from ellq_kernels.cpu.terms import Powers, sum_looked_up, sum_powers
@@ -24,9 +24,6 @@ from ellq_kernels.scaling import Scale, UnitScale
 from ellq_math.dtypes import Bits
 from ellq_math.sums import CHUNK, LANES, Array
 from ellq_math.values import Counts
-
-AHEAD = 32 * LANES
-"""How far in front of the weights at work memory is fetched: the processor's own fetching stops at every page."""
 
 
 class Chunk(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 
 from ellq_kernels.cpu.decoding import FORMATS, Format, key_below, key_of, keys_at, magnitude_of, padded
 from ellq_kernels.cpu.jit import kernel
-from ellq_kernels.cpu.lane_memory import store_chosen
+from ellq_kernels.cpu.lane_memory import AHEAD, prefetch, store_chosen
 from ellq_kernels.cpu.lanes import above, count, equal, unlike
 from ellq_kernels.cpu.ranking import ROOM, pick_largest
 from ellq_kernels.cpu.threads import Threads
@@ -110,6 +110,7 @@ def sift_block(bits: Bits, fmt: Format, low: float, high: float) -> tuple[tuple[
     if has_low and below_low == 0:
         at_low = len(bits) - padded(len(bits))  # what pads is no weight
     for j in range(0, len(bits), LANES):
+        prefetch(bits, j + AHEAD)
         keys = keys_at(bits, j, fmt)
         top, candidates = above(keys, below_high), above(keys, below_low)
         if has_high:
