@@ -13,6 +13,9 @@ import numpy.typing as npt
 from ellq_math.sums import Array
 from ellq_math.values import Counts, Cut, FixedPoint, Histogram, PoolUnits, RowStatistics, Tails
 
+POOL_BYTES_A_WEIGHT = 2
+"""Most memory that any maker's `kth_largest` takes for each weight of its pool, in bytes."""
+
 
 class Weights(Protocol):
     """A weight matrix in a maker's hands: `neurons` rows of `fan_in` weights."""
@@ -55,9 +58,9 @@ class Kernels(Protocol):
     def scratch_bytes_a_weight(self) -> int:
         """Most memory beside the weights themselves that any operation takes, in bytes for each weight.
 
-        `kth_largest` takes at most 2 bytes for each weight of the pool. Keys take 8 bytes for each weight of their own as
-        long as they are held. `lasso` takes up to 128 bytes for each fan-in and thread instead, little beside the matrices.
-        What does not grow with the weights, some MiB a thread, is not counted.
+        `kth_largest` takes at most POOL_BYTES_A_WEIGHT for each weight of the pool. Keys take 8 bytes for each weight of their
+        own as long as they are held. `lasso` takes up to 128 bytes for each fan-in and thread instead, little beside the
+        matrices. What does not grow with the weights, some MiB a thread, is not counted.
         """
         ...
 

@@ -70,13 +70,15 @@ def spend(sums: Counts, fields: range, budget: int, *, p: int) -> tuple[int, int
 
     The number of bins when it pays for all. Bins and fields are those of `whole_units`.
     """
-    by_field = sums.reshape(len(fields), -1).cumsum(axis=1)
+    by_field = sums.reshape(len(fields), -1)
     spent = 0
-    for index, (field, units) in enumerate(zip(fields, by_field[:, -1].tolist(), strict=True)):
+    for index, (field, units) in enumerate(zip(fields, by_field.sum(axis=1).tolist(), strict=True)):
+        if units == 0:
+            continue  # most fields are empty
         scale = scale_bits(field, p=p)
         affordable = (budget - spent) >> scale
         if units > affordable:
-            running = by_field[index]
+            running = by_field[index].cumsum()
             paid = int(np.searchsorted(running, affordable, side="right"))
             return index * len(running) + paid, spent + (int(running[paid - 1]) << scale if paid else 0)
         spent += units << scale

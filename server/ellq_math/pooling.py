@@ -55,10 +55,12 @@ def common_exponent(exponents: Counts, *, present: Array) -> int:
 def _gather(rows: RowStatistics, *, fan_in: int) -> RowStatistics:
     exponent = common_exponent(rows.exponents, present=rows.max_magnitude)
     drop = np.where(rows.max_magnitude > 0, rows.exponents - exponent, 0)
-    sums = [canonical_sum(column * _power_of_two(drop, order)) for order, column in zip(rows.orders, rows.sums.T, strict=True)]
+    terms = rows.sums.T
+    if drop.any():
+        terms = terms * np.array([_power_of_two(drop, order) for order in rows.orders]).reshape(terms.shape)
     return RowStatistics(
         orders=rows.orders,
-        sums=np.array(sums).reshape(1, -1),
+        sums=canonical_sum(terms)[np.newaxis],
         exponents=np.array([exponent]),
         max_magnitude=rows.max_magnitude.max(keepdims=True),
         zeros=rows.zeros.sum(keepdims=True),

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ellq_kernels.contract import POOL_BYTES_A_WEIGHT
 from ellq_math.network.conv_norms import SYMBOL_WORK, symbol_work
 from ellq_math.network.dead_neurons import layer_of
 from ellq_math.network.pullback import form_work
@@ -23,9 +24,6 @@ from ellq_server.workbench import Workbench
 CALL_BYTES = 128 << 20
 """What a call needs beside its tensors: frames in flight on both sides of gRPC, kernel scratch, reports. All these figures
 are held by tests/server/test_memory.py."""
-
-CANDIDATE_BYTES = 2
-"""What the search for one threshold over all held weights takes for each of them, at most: candidates, twice."""
 
 PASSES = 12
 """Products of the size of a forward pass in all certificates: values and errors, each as a centre and a radius, and gains."""
@@ -101,7 +99,7 @@ def needed_bytes(header: Header, planning: Planning, limits: Limits, bench: Work
         return Needs(needed, held=False)
     graph = bench.graph if certified else None
     held = needed + header.payload_bytes + sum(held_bytes(plan, bench) for plan in planning.compressible)
-    held += CANDIDATE_BYTES * sum(plan.weights for plan in planning.compressible) if pooled else 0
+    held += POOL_BYTES_A_WEIGHT * sum(plan.weights for plan in planning.compressible) if pooled else 0
     held += network_bytes(graph, planning) if graph else 0
     if header.payload_bytes <= limits.pooled_payload_bytes and held <= limits.memory_bytes:
         if graph:

@@ -5,7 +5,7 @@ import pytest
 
 from ellq_kernels import make_kernels
 from ellq_kernels.cpu.long_rows import LONG
-from ellq_kernels.cpu.sifting import sift
+from ellq_kernels.cpu.sifting import SAMPLE, sift, stride_of
 from ellq_kernels.cpu.threads import Threads
 from ellq_math import measuring
 from ellq_math.values import FixedPoint
@@ -72,10 +72,20 @@ def test_candidates_that_are_moved_together(dtype: str, fan_in: int, kind: str) 
     assert_same(cut, measuring.keep_largest(matrix.magnitudes, kept, width=fan_in))
 
 
+@pytest.mark.parametrize("count", [1, SAMPLE, SAMPLE + 1, 2 * SAMPLE - 1, 20_000, 60_000, 300_000])
+def test_there_is_room_for_the_candidates_of_a_bell_curve(count: int) -> None:
+    """Few weights make a sample that says little: what it leaves open must fit all the same."""
+    matrix, kernels = bell_curve("F32", 1, count), make_kernels("cpu")
+    descending, weights = np.sort(matrix.magnitudes[0])[::-1], matrix.load(kernels)
+    for kept in {1, -(-count // 3), -(-9 * count // 10), count}:
+        magnitude = descending[kept - 1]
+        assert sift(Threads(1), [weights], kept) == (magnitude, kept - int((descending > magnitude).sum()))
+
+
 def test_a_sample_that_misleads_costs_time_alone() -> None:
     """Weights of another size wherever the sample looks."""
     matrix, kernels = bell_curve("F32", 1, 100_000), make_kernels("cpu")
-    matrix.bits[0, ::17] = np.float32(3.0).view(np.uint32)
+    matrix.bits[0, :: stride_of(100_000)] = np.float32(3.0).view(np.uint32)
     weights = matrix.load(kernels)
     assert sift(Threads(1), [weights], 50_000) is None
     assert kernels.kth_largest([weights], 50_000) == (np.sort(matrix.magnitudes[0])[50_000], 1)

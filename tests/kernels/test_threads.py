@@ -4,11 +4,18 @@ import numpy as np
 import pytest
 
 from ellq_kernels import Kernels, make_kernels
+from ellq_kernels.cpu import threads
 from ellq_math.values import Cut, Histogram, RowStatistics, Tails
 
 from .matrices import DTYPES, Matrix, assert_same, bell_curve, fixed_point, pool_point
 
 CALLERS = 8
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Share out what is too little to be worth it."""
+    monkeypatch.setattr(threads, "BLOCK_WEIGHTS", 1 << 14)
 
 
 def everything(kernels: Kernels, matrix: Matrix) -> tuple[RowStatistics, Cut, Histogram, Cut, Tails, Tails, Tails, bytes]:
@@ -38,11 +45,10 @@ def assert_all_same(found: tuple, expected: tuple) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(300, 1500), (1, 450_000), (90_000, 5)])
 def test_results_do_not_depend_on_the_number_of_threads(dtype: str, shape: tuple[int, int]) -> None:
-    """Large enough to be shared out."""
     matrix = bell_curve(dtype, *shape)
     alone = everything(make_kernels("cpu", threads=1), matrix)
-    for threads in (2, 5):
-        assert_all_same(everything(make_kernels("cpu", threads=threads), matrix), alone)
+    for count in (2, 5):
+        assert_all_same(everything(make_kernels("cpu", threads=count), matrix), alone)
 
 
 def test_one_maker_serves_many_threads_at_once(kernels: Kernels) -> None:

@@ -16,7 +16,7 @@ from ellq_kernels.cpu.decoding import (
     scaled_magnitudes,
 )
 from ellq_kernels.cpu.jit import kernel, part
-from ellq_kernels.cpu.lane_memory import load, store, store_part
+from ellq_kernels.cpu.lane_memory import AHEAD, load, prefetch, store, store_part
 from ellq_kernels.cpu.lanes import (
     above,
     both,
@@ -51,6 +51,7 @@ def compare_chunks(
         more = 0
         same = len(chunk) - padded(len(chunk)) if limit == 0 else 0  # what pads is no weight
         for j in range(0, len(chunk), LANES):
+            prefetch(chunk, j + AHEAD)
             keys = keys_at(chunk, j, fmt)
             more += count(above(keys, limit))
             same += count(equal(keys, limit))
@@ -93,77 +94,48 @@ def cut_chunks(
     `seen`: see mark_chunk. `l1`, `l2_squared` and `zeros`, shape (chunks,), tell of each chunk after the cut. What goes is
     scaled before it is summed.
     """
-    if choice.width == fan_in:
-        cut_rows(bits, fan_in, fmt, first, last, seen, choice, erasing, scale, l1, l2_squared, zeros)
-        return
     marks = np.zeros(CHUNK, np.uint8)
     for index in range(first, last):
+        row, position = divmod(index, chunks_of(fan_in))
         chunk = chunk_at(bits, fan_in, index)
-        seen = mark_chunk(choice, fan_in, index, seen, marks)
-        row = index // chunks_of(fan_in)
-        l1[index], l2_squared[index], zeros[index] = take_chunk(chunk, fmt, marks, erasing, scale, row)
+        if choice.width == fan_in:  # no marks need to pass through memory
+            seen = seen if position > 0 else 0
+            keys, threshold, room = chunk_at(choice.keys, fan_in, index), choice.thresholds[row, 0], choice.ties[row, 0] - seen
+            found, ties = take_above(chunk, fmt, keys, choice.format, threshold, room, erasing, scale, row)
+            seen += ties
+        else:
+            seen = mark_chunk(choice, fan_in, index, seen, marks)
+            found = take_unmarked(chunk, fmt, marks, erasing, scale, row)
+        l1[index], l2_squared[index], zeros[index] = found
 
 
 @kernel
-def take_chunk(chunk: Bits, fmt: Format, marks: Marks, erasing: bool, scale: Scale, row: int) -> tuple[float, float, int]:
+def take_unmarked(chunk: Bits, fmt: Format, marks: Marks, erasing: bool, scale: Scale, row: int) -> tuple[float, float, int]:
     """Zero the weights that go when `erasing`. Return the l_1 and squared l_2 sums of what goes, and the zeros after."""
     l1, l2_squared = splat(0.0), splat(0.0)
     zeros = len(chunk) - padded(len(chunk))
     for j in range(0, len(chunk), LANES):
-        keys = keys_at(chunk, j, fmt)
-        cut = gone(keys, marks, j)
-        x = scaled_magnitudes(cut, fmt, scale, row)
+        own, stays = keys_at(chunk, j, fmt), above(load(marks, j), 0)
+        x = scaled_magnitudes(where(stays, 0, own), fmt, scale, row)
         l1 = plus(l1, x)
         l2_squared = plus(l2_squared, times(x, x))
-        zeros += count(equal(where(equal(load(marks, j), 0), 0, keys), 0))
+        zeros += count(equal(where(stays, own, 0), 0))
         if erasing:
-            left = where(equal(load(marks, j), 0), 0, raw_at(chunk, j))
-            if j + LANES <= len(chunk):
-                store(chunk, j, left)
-            else:
-                store_part(chunk, j, left, len(chunk) - j)
+            erase(chunk, j, stays)
     return total(l1), total(l2_squared), zeros
 
 
 @kernel
-def cut_rows(
-    bits: Bits,
-    fan_in: int,
-    fmt: Format,
-    first: int,
-    last: int,
-    seen: int,
-    choice: Choice,
-    erasing: bool,
-    scale: Scale,
-    l1: Array,
-    l2_squared: Array,
-    zeros: Counts,
-) -> None:
-    """Do what cut_chunks does where a group is a row: no marks pass through memory."""
-    for index in range(first, last):
-        row, position = divmod(index, chunks_of(fan_in))
-        start = row * fan_in + position * CHUNK
-        stop = min(start + CHUNK, (row + 1) * fan_in)
-        seen = seen if position > 0 else 0
-        threshold, room = choice.thresholds[row, 0], choice.ties[row, 0] - seen
-        weights, keys = bits[start:stop], choice.keys[start:stop]
-        l1[index], l2_squared[index], zeros[index], ties = take_row(
-            weights, fmt, keys, choice.format, threshold, room, erasing, scale, row
-        )
-        seen += ties
-
-
-@kernel
-def take_row(
+def take_above(
     chunk: Bits, fmt: Format, keys: Bits, key_fmt: Format, threshold: float, room: int, erasing: bool, scale: Scale, row: int
-) -> tuple[float, float, int, int]:
-    """Return what take_chunk does, and the ties of the chunk; the first `room` of them stay."""
+) -> tuple[tuple[float, float, int], int]:
+    """Return what take_unmarked does when keys above the threshold stay, and the ties; the first `room` of them stay."""
     limit, exact = key_below(threshold, key_fmt)
     padding = padded(len(chunk)) - len(chunk)  # zeros, behind all weights
     l1, l2_squared = splat(0.0), splat(0.0)
     zeros, ties = -padding, 0
     for j in range(0, len(chunk), LANES):
+        prefetch(chunk, j + AHEAD)
         choosing, own = keys_at(keys, j, key_fmt), keys_at(chunk, j, fmt)
         stays = above(choosing, limit)
         same = equal(choosing, limit)
@@ -177,12 +149,18 @@ def take_row(
         l2_squared = plus(l2_squared, times(x, x))
         zeros += count(equal(where(stays, own, 0), 0))
         if erasing:
-            left = where(stays, raw_at(chunk, j), 0)
-            if j + LANES <= len(chunk):
-                store(chunk, j, left)
-            else:
-                store_part(chunk, j, left, len(chunk) - j)
-    return total(l1), total(l2_squared), zeros, ties - (padding if exact and limit == 0 else 0)
+            erase(chunk, j, stays)
+    return (total(l1), total(l2_squared), zeros), ties - (padding if exact and limit == 0 else 0)
+
+
+@part
+def erase(chunk: Bits, j: int, stays: Any) -> None:
+    """Zero those of sixteen weights that go."""
+    left = where(stays, raw_at(chunk, j), 0)
+    if j + LANES <= len(chunk):
+        store(chunk, j, left)
+    else:
+        store_part(chunk, j, left, len(chunk) - j)
 
 
 @part

@@ -5,8 +5,13 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from ellq_kernels.cpu.lanes import I32, NUMBERS, PATTERNS, Lanes, Typed, declare, named, spread
+from ellq_kernels.cpu.jit import Typed
+from ellq_kernels.cpu.lanes import I32, NUMBERS, PATTERNS, Lanes, declare, has_avx512, named, spread
+from ellq_kernels.cpu.packing import store_packed
 from ellq_math.sums import LANES
+
+AHEAD = 32 * LANES
+"""How far in front of the weights at work memory is fetched: the processor's own fetching ends with every page."""
 
 
 def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any, vector: Any) -> Any:
@@ -21,6 +26,17 @@ def _load(typing: Any, array: Any, index: Any) -> Typed:
         return builder.load(place, align=signature.args[0].dtype.bitwidth // 8)
 
     return Lanes(array.dtype)(array, types.intp), emit
+
+
+def _prefetch(typing: Any, array: Any, index: Any) -> Typed:
+    def emit(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        array, index = given
+        place = builder.gep(context.make_array(signature.args[0])(context, builder, array).data, [index])
+        ask = declare(builder, "llvm.prefetch.p0", ir.VoidType(), place.type, I32, I32, I32)
+        builder.call(ask, [place, I32(0), I32(3), I32(1)])  # to read, to keep near, data
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), emit
 
 
 def _load_part(typing: Any, array: Any, index: Any, count: Any) -> Typed:
@@ -64,9 +80,11 @@ def _store_chosen(typing: Any, array: Any, index: Any, lanes: Any, flags: Any) -
     def emit(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         array, index, lanes, flags = given
         place = builder.gep(context.make_array(signature.args[0])(context, builder, array).data, [index])
-        kind = "f" if isinstance(signature.args[0].dtype, types.Float) else "i"
-        name = f"llvm.masked.compressstore.v16{kind}{signature.args[0].dtype.bitwidth}"
-        builder.call(declare(builder, name, ir.VoidType(), lanes.type, place.type, flags.type), [lanes, place, flags])
+        if has_avx512(context):
+            store_packed(builder, place, lanes, flags)
+        else:
+            name = f"llvm.masked.compressstore.v16i{signature.args[0].dtype.bitwidth}"
+            builder.call(declare(builder, name, ir.VoidType(), lanes.type, place.type, flags.type), [lanes, place, flags])
         return context.get_dummy_value()
 
     return types.void(array, types.intp, lanes, flags), emit
@@ -94,6 +112,9 @@ def _look_up(typing: Any, table: Any, indices: Any) -> Typed:
 load = named(_load)
 """load(array, index): the sixteen entries from an index on."""
 
+prefetch = named(_prefetch)
+"""prefetch(array, index): have the memory of an entry fetched; it may lie behind the array, and nothing happens."""
+
 load_part = named(_load_part)
 """load_part(array, index, count): the first `count` of them, and zeros; nothing behind is touched."""
 
@@ -104,7 +125,7 @@ store_part = named(_store_part)
 """store_part(array, index, lanes, count): the first `count` of them."""
 
 store_chosen = named(_store_chosen)
-"""store_chosen(array, index, lanes, flags): those that have a flag, side by side; nothing behind is touched."""
+"""store_chosen(array, index, lanes, flags): integers that have a flag, side by side; the LANES places may be overwritten."""
 
 look_up = named(_look_up)
 """look_up(table, indices): float64 from a table; indices as int64, and trusted."""

@@ -11,11 +11,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
+from ellq_kernels.cpu.jit import Typed
 from ellq_math.sums import LANES
 
 I32 = ir.IntType(32)
-Typed = tuple[Any, Callable[..., Any]]
-"""A numba signature, and what emits its instructions."""
 
 
 class Lanes(types.Type):
@@ -52,6 +51,23 @@ def spread(builder: Any, value: Any) -> Any:
 def declare(builder: Any, name: str, returned: Any, *arguments: Any) -> Any:
     """Return a function that LLVM has."""
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(returned, arguments), name)
+
+
+def has_avx512(context: Any) -> bool:
+    """Return whether the machine that is compiled for has 512-bit registers."""
+    *_, features = context.codegen().magic_tuple()
+    return "+avx512f" in features.split(",")
+
+
+def half_of(builder: Any, lanes: Any, first: int) -> Any:
+    """Return eight lanes."""
+    places = ir.Constant(ir.VectorType(I32, LANES // 2), list(range(first, first + LANES // 2)))
+    return builder.shuffle_vector(lanes, lanes, places)
+
+
+def own_root(builder: Any, lanes: Any) -> Any:
+    """Return the processor's square roots."""
+    return builder.call(declare(builder, "llvm.sqrt.v16f64", lanes.type, lanes.type), [lanes])
 
 
 def _binary(floating: str, integer: str, returned: Any = None) -> Callable[..., Typed]:
@@ -91,10 +107,7 @@ def _splat(typing: Any, value: Any) -> Typed:
 
 
 def _root(typing: Any, lanes: Any) -> Typed:
-    def emit(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        return builder.call(declare(builder, "llvm.sqrt.v16f64", given[0].type, given[0].type), given)
-
-    return lanes(lanes), emit
+    return lanes(lanes), lambda context, builder, signature, given: own_root(builder, given[0])
 
 
 def _halves(builder: Any, lanes: Any, join: Callable[[Any, Any], Any]) -> Any:

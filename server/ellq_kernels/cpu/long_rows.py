@@ -13,6 +13,7 @@ from ellq_kernels.cpu.selecting import unit_up
 from ellq_kernels.cpu.threads import Threads
 from ellq_kernels.scaling import UnitScale
 from ellq_math.dtypes import Bits
+from ellq_math.sums import LANES
 from ellq_math.values import Counts
 
 LONG = 1 << 20
@@ -105,9 +106,9 @@ def gather(bits: Bits, fmt: Format, low: int, high: int) -> Counts:
     """Return the keys from low to below high."""
     above = count_from(bits, fmt, high)
     inside = (count_from(bits, fmt, low) if low > 0 else len(bits)) - above
-    found: Any = np.zeros(inside, bits.dtype)  # zeros are not gathered
+    found: Any = np.zeros(inside + LANES, bits.dtype)  # zeros are not gathered
     gather_between(bits, fmt, low, high, found)
-    return found.astype(np.int64)
+    return found[:inside].astype(np.int64)
 
 
 @kernel

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ellq_kernels.contract import POOL_BYTES_A_WEIGHT
 from ellq_kernels.cpu import comparing, cutting, lasso, marking, measuring, pooling, selecting, weighing
 from ellq_kernels.cpu.histograms import count_weights, sum_over
 from ellq_kernels.cpu.long_rows import LONG, LongRow
@@ -29,7 +30,7 @@ from ellq_kernels.demands import (
     weight_bits,
 )
 from ellq_kernels.ranks import kth_by_digits
-from ellq_kernels.scaling import Scale, UnitScale, scale_down, scale_exponents, unit_scale
+from ellq_kernels.scaling import Scale, scale_down, scale_exponents, unit_scale
 from ellq_math.network.weighing import demand_finite_keys
 from ellq_math.pools import DIGITS, histogram_of
 from ellq_math.sums import CHUNK, Array
@@ -49,8 +50,8 @@ class CpuKernels:
 
     @property
     def scratch_bytes_a_weight(self) -> int:
-        """Candidates of a threshold: at most an eighth of the weights, in float64, twice."""
-        return 2
+        """Candidates of a threshold; nothing else grows with the weights."""
+        return POOL_BYTES_A_WEIGHT
 
     def load(self, payload: bytearray | memoryview, *, dtype: str, neurons: int, fan_in: int) -> CpuWeights:
         """Share the buffer."""
@@ -106,7 +107,7 @@ class CpuKernels:
         return Cut(threshold=thresholds, ties_kept=ties, kept=kept, width=width)
 
     def keep_within(self, weights: CpuWeights, budgets: Counts, fixed: tuple[FixedPoint, ...]) -> Cut:
-        """Descend by digits over units."""
+        """Descend by digits over units; a weight is as much work as sixteen that are only compared."""
         demand_one_each(weights, len(budgets), len(fixed))
         budgets = np.array(budgets, np.int64)
         shape = (weights.neurons, 1)
@@ -114,9 +115,11 @@ class CpuKernels:
         units = unit_scale(fixed, weights.dtype, upper=True)
         if weights.fan_in >= LONG:
             for row, room in enumerate(budgets.tolist()):
-                thresholds[row, 0], ties[row, 0], kept[row, 0] = self._long_row(weights, row, units).choose(room)
+                found = LongRow(weights.row(row).bits, weights.format, self._threads, units, row).choose(room)
+                thresholds[row, 0], ties[row, 0], kept[row, 0] = found
         else:
-            self._over_rows(weights, selecting.within_rows, budgets, units, thresholds, ties, kept)
+            chosen = (budgets, units, thresholds, ties, kept)
+            self._over_rows(weights, selecting.within_rows, *chosen, weights_each=16 * weights.fan_in)
         return Cut(threshold=thresholds, ties_kept=ties, kept=kept, width=weights.fan_in)
 
     def histogram(self, weights: CpuWeights, *, level: int, prefix: int, units: PoolUnits | None) -> Histogram:
@@ -227,9 +230,6 @@ class CpuKernels:
     ) -> None:
         """Run kernel(bits, fan_in, format, first, last, seen, *arguments) over ranges of chunks."""
         self._threads.run(lambda *given: kernel(weights.bits, weights.fan_in, weights.format, *given, *arguments), ranges)
-
-    def _long_row(self, weights: CpuWeights, row: int, units: UnitScale) -> LongRow:
-        return LongRow(weights.row(row).bits, weights.format, self._threads, units, row)
 
     def _over_chunks(self, weights: CpuWeights, kernel: Callable[..., Any], *arguments: object) -> list[Any]:
         """Run kernel(bits, fan_in, format, first, last, *arguments) over ranges of chunks."""

@@ -16,8 +16,9 @@ from ellq_kernels.cpu.decoding import (
     scaled_magnitudes,
 )
 from ellq_kernels.cpu.jit import kernel
-from ellq_kernels.cpu.lane_memory import store
-from ellq_kernels.cpu.lanes import both, count, equal, highest, larger, plus, root, splat, times, total
+from ellq_kernels.cpu.lane_memory import AHEAD, prefetch, store
+from ellq_kernels.cpu.lanes import both, count, equal, highest, larger, plus, splat, times, total
+from ellq_kernels.cpu.roots import roots_of
 from ellq_kernels.cpu.terms import Powers, sum_looked_up, sum_powers
 from ellq_kernels.scaling import Scale, UnitScale
 from ellq_math.dtypes import Bits
@@ -86,6 +87,7 @@ def read_chunk(chunk: Bits, fmt: Format, scale: Scale, row: int, rooting: bool, 
     most = both(keys_at(chunk, 0, fmt), 0)
     zeros = len(chunk) - padded(len(chunk))  # what pads is no weight
     for j in range(0, len(chunk), LANES):
+        prefetch(chunk, j + AHEAD)
         keys = keys_at(chunk, j, fmt)
         x = scaled_magnitudes(keys, fmt, scale, row)
         most = larger(most, keys)
@@ -93,7 +95,7 @@ def read_chunk(chunk: Bits, fmt: Format, scale: Scale, row: int, rooting: bool, 
         l1 = plus(l1, x)
         l2_squared = plus(l2_squared, times(x, x))
         if rooting:
-            half = plus(half, root(x))
+            half = plus(half, roots_of(x, keys))
         store(magnitudes, j, x)
     return Chunk(highest(most), zeros, total(l1), total(l2_squared), total(half))
 

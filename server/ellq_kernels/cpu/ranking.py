@@ -19,7 +19,7 @@ FEW = 2 * LANES
 """Candidates that are compared with each other rather than counted."""
 
 ROOM = 1024
-"""Candidates that are moved together. At least FEW."""
+"""Room for candidates that are moved together, with LANES to spare. More than FEW."""
 
 STRAY = 2
 """Places from the expected rank to the first two pivots, of sixteen weights: one standard deviation."""
@@ -29,7 +29,7 @@ STRAY = 2
 def pick_largest(bits: Bits, fmt: Format, kept: int, room: Bits) -> tuple[int, int]:
     """Return the kept-th largest key, and how many keys equal to it are among the kept. 1 <= kept <= len(bits).
 
-    `room` is for ROOM candidates.
+    `room` has ROOM places.
     """
     if len(bits) <= FEW:
         return pick_of_few(room, gather_between(bits, fmt, 0, fmt.infinity, room), kept)
@@ -54,7 +54,7 @@ def pick_largest(bits: Bits, fmt: Format, kept: int, room: Bits) -> tuple[int, i
             low, from_low = pivot, found
         else:
             high, from_high = pivot, found
-        if step > 1 and from_low - from_high <= min(len(left) // 2, ROOM):
+        if step > 1 and from_low - from_high <= min(len(left) // 2, ROOM - LANES):
             left, from_left = room[: gather_between(left, fmt, low, high, room)], from_high
     if high - low == 1:
         return low, kept - from_high
@@ -103,14 +103,12 @@ def count_from(bits: Bits, fmt: Format, pivot: int) -> int:
 def gather_between(bits: Bits, fmt: Format, low: int, high: int, keys: Bits) -> int:
     """Set keys to those from low to below high, in order and without zeros, and return how many they are.
 
-    `keys` may be what `bits` are part of.
+    What follows them is overwritten, LANES at most. `keys` may begin where `bits` do.
     """
     below, found = max(low, 1) - 1, 0
     for j in range(0, len(bits), LANES):
         sixteen = keys_at(bits, j, fmt)
         inside = unlike(above(sixteen, below), above(sixteen, high - 1))
-        here = count(inside)
-        if here > 0:
-            store_chosen(keys, found, sixteen, inside)
-            found += here
+        store_chosen(keys, found, sixteen, inside)  # no branch: it would often be guessed wrong
+        found += count(inside)
     return found

@@ -52,34 +52,31 @@ def within_rows(
     keys = np.empty(fan_in, np.int64)
     for row in range(first, last):
         copy_keys(bits[row * fan_in : (row + 1) * fan_in], fmt, keys)
-        key, stay, left = pick_within(keys, fan_in, budgets[row], fmt.key_bits, fmt, units, row)
+        key, stay, left = pick_within(keys, budgets[row], fmt, units, row)
         thresholds[row, 0] = magnitude_of(key, fmt) if left > 0 else np.inf
         ties[row, 0] = stay
         kept[row, 0] = left
 
 
 @kernel
-def copy_keys(row: Bits, fmt: Format, keys: Counts) -> int:
-    """Set keys to the magnitude keys of a row and return how many there are."""
+def copy_keys(row: Bits, fmt: Format, keys: Counts) -> None:
+    """Set keys to the magnitude keys of a row."""
     for j in range(len(row)):
         keys[j] = key_of(row[j], fmt)
-    return len(row)
 
 
 @kernel
-def pick_within(
-    keys: Counts, count: int, budget: int, open_bits: int, fmt: Format, units: UnitScale, row: int
-) -> tuple[int, int, int]:
-    """Return the smallest key that stays, how many keys equal to it stay, and how many of the first `count` keys stay in all.
+def pick_within(keys: Counts, budget: int, fmt: Format, units: UnitScale, row: int) -> tuple[int, int, int]:
+    """Return the smallest key that stays, how many keys equal to it stay, and how many keys stay in all.
 
-    What goes are the smallest keys whose units, rounded up, fit the budget. Nothing stays: (0, 0, 0). Only the lowest
-    `open_bits` bits may differ. Overwrites keys.
+    What goes are the smallest keys whose units, rounded up, fit the budget. Nothing stays: (0, 0, 0). Overwrites keys.
     """
     p, first, second = units.p[row], units.first[row], units.second[row]
     resolution, slack = units.resolution[row], units.slack[row]
     histogram = np.empty(1 << DIGIT_BITS, np.int64)
     costs = np.empty(1 << DIGIT_BITS, np.int64)
-    left = count
+    left = count = len(keys)  # those that stay, and candidates for the first of them
+    open_bits = fmt.key_bits  # in which candidates may differ
     while count > FEW and open_bits > 0:
         shift = max(open_bits - DIGIT_BITS, 0)
         mask = (1 << (open_bits - shift)) - 1

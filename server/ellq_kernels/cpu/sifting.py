@@ -2,26 +2,29 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from ellq_kernels.cpu.decoding import Format, key_below, key_of, keys_at, magnitude_of, magnitudes_of, padded
+from ellq_kernels.cpu.decoding import FORMATS, Format, key_below, key_of, keys_at, magnitude_of, padded
 from ellq_kernels.cpu.jit import kernel
-from ellq_kernels.cpu.lane_memory import store_chosen
+from ellq_kernels.cpu.lane_memory import AHEAD, prefetch, store_chosen
 from ellq_kernels.cpu.lanes import above, count, equal, unlike
+from ellq_kernels.cpu.ranking import ROOM, pick_largest
 from ellq_kernels.cpu.threads import Threads
 from ellq_kernels.cpu.weights import CpuWeights
 from ellq_math.dtypes import Bits
 from ellq_math.sums import LANES, Array
 
-SAMPLE = 1 << 17
-"""Least weights of the sample where there are many."""
+SAMPLE = 1 << 12
+"""Least weights of a sample, about: candidates are a sixteenth of all then, half of what there is room for.
 
-SAMPLED = 16
-"""Of how many weights at least one is in the sample."""
+A pool of no more weights is all candidates."""
 
 ROOMS = (1 << 6, 1 << 20)
-"""Least and most candidates that a block has room for, 8 bytes each; between them an eighth of its weights."""
+"""Least and most candidates that a block has room for.
+
+Between them an eighth of its weights: float64 once for each block and once for all are POOL_BYTES_A_WEIGHT."""
 
 
 def sift(threads: Threads, pool: Sequence[CpuWeights], kept: int) -> tuple[float, int] | None:
@@ -29,12 +32,13 @@ def sift(threads: Threads, pool: Sequence[CpuWeights], kept: int) -> tuple[float
 
     1 <= kept <= all weights.
     """
-    low, high = _pivots(pool, kept)
+    weights = sum(part.count for part in pool)
+    if weights <= SAMPLE:
+        return _pick(_sample(pool, stride=1), kept)
+    low, high = _pivots(pool, weights, kept)
 
     def task(part: int, first: int, last: int) -> tuple[tuple[int, int, int, int], Array]:
-        inside = np.empty(min(max((last - first) // 8, ROOMS[0]), ROOMS[1]))
-        found = sift_block(pool[part].bits[first:last], pool[part].format, low, high, inside)
-        return found, inside[: found[2] - found[1]].copy()  # a view would keep all the room of every block
+        return sift_block(pool[part].bits[first:last], pool[part].format, low, high)
 
     blocks = [(part, *block) for part, weights in enumerate(pool) for block in threads.ranges(weights.count, weights_each=1)]
     found = threads.run(task, blocks)
@@ -45,28 +49,42 @@ def sift(threads: Threads, pool: Sequence[CpuWeights], kept: int) -> tuple[float
         return low, kept - over_low
     if not from_high < kept <= over_low or sum(len(candidates) for _, candidates in found) < over_low - from_high:
         return None
-    inside = np.concatenate([candidates for _, candidates in found])
-    place = over_low - kept
-    inside.partition(place)
-    return float(inside[place]), kept - from_high - int((inside > inside[place]).sum())
+    return _pick(np.concatenate([candidates for _, candidates in found]), kept - from_high)
 
 
-def _pivots(pool: Sequence[CpuWeights], kept: int) -> tuple[float, float]:
+def _pivots(pool: Sequence[CpuWeights], weights: int, kept: int) -> tuple[float, float]:
     """Return magnitudes that are probably below and above the wanted one, the second larger than the first."""
-    weights = sum(part.count for part in pool)
-    stride = max(weights // SAMPLE, SAMPLED) | 1  # odd, or it would meet the same columns in every row
-    sample, seen = list[Array](), 0
+    sample = _sample(pool, stride=stride_of(weights))
+    stray = 2 * math.isqrt(len(sample)) + 1  # at least four standard deviations of a rank
+    place = kept * len(sample) // weights
+    high = max(_pick(sample, place - stray)[0], math.ulp(0.0)) if place > stray else math.inf
+    low = _pick(sample, place + stray)[0] if place + stray <= len(sample) else 0.0
+    return min(low, math.nextafter(high, 0.0)), high
+
+
+def stride_of(weights: int) -> int:
+    """Return how far apart the weights of a sample of so many are, more than SAMPLE.
+
+    With n weights, n / stride are in the sample and about 4 sqrt(n stride) will be candidates. One costs about as much as
+    the other, so that together they cost least where the stride is the cube root of n.
+    """
+    return min(round(weights ** (1 / 3)), weights // SAMPLE) | 1  # odd, or it would meet the same columns in every row
+
+
+def _sample(pool: Sequence[CpuWeights], *, stride: int) -> Array:
+    """Return every stride-th magnitude of all."""
+    found, seen = list[Array](), 0
     for part in pool:
-        sample.append(every(part.bits, part.format, -seen % stride, stride))
+        found.append(every(part.bits, part.format, -seen % stride, stride))
         seen += part.count
-    magnitudes = np.concatenate(sample)
-    stray = 2 * math.isqrt(len(magnitudes)) + 1  # at least four standard deviations of a rank
-    place = len(magnitudes) - kept * len(magnitudes) // weights
-    low, high = place - stray, place + stray
-    magnitudes.partition([max(low, 0), min(high, len(magnitudes) - 1)])
-    above_rank = max(float(magnitudes[high]), math.ulp(0.0)) if high < len(magnitudes) else math.inf
-    below_rank = float(magnitudes[low]) if low >= 0 else 0.0
-    return min(below_rank, math.nextafter(above_rank, 0.0)), above_rank
+    return np.concatenate(found)
+
+
+def _pick(magnitudes: Array, rank: int) -> tuple[float, int]:
+    """Return the rank-th largest, and how many equal to it are among the first `rank`. 1 <= rank <= all of them."""
+    doubles = FORMATS["F64"]
+    key, ties = pick_largest(magnitudes.view(np.uint64), doubles, rank, np.empty(ROOM, np.uint64))
+    return magnitude_of(key, doubles), ties
 
 
 @kernel
@@ -79,17 +97,20 @@ def every(bits: Bits, fmt: Format, start: int, stride: int) -> Array:
 
 
 @kernel
-def sift_block(bits: Bits, fmt: Format, low: float, high: float, inside: Array) -> tuple[int, int, int, int]:
+def sift_block(bits: Bits, fmt: Format, low: float, high: float) -> tuple[tuple[int, int, int, int], Array]:
     """Return how many magnitudes are above `high`, at least that, above `low`, at least that. 0 <= low < high.
 
-    Those between both go to `inside`, as many as it has room for.
+    And those between both, as many as there is room for.
     """
     below_high, has_high = key_below(high, fmt)
     below_low, has_low = key_below(low, fmt)
     over_high = at_high = over_low = at_low = stored = 0
+    room = min(max(len(bits) // 8, ROOMS[0]), ROOMS[1])
+    inside: Any = np.empty(room + LANES, bits.dtype)
     if has_low and below_low == 0:
         at_low = len(bits) - padded(len(bits))  # what pads is no weight
     for j in range(0, len(bits), LANES):
+        prefetch(bits, j + AHEAD)
         keys = keys_at(bits, j, fmt)
         top, candidates = above(keys, below_high), above(keys, below_low)
         if has_high:
@@ -101,8 +122,9 @@ def sift_block(bits: Bits, fmt: Format, low: float, high: float, inside: Array) 
         over_high += count(top)
         here = count(candidates)
         over_low += here
-        if here > 0 and stored + here <= len(inside):
-            store_chosen(inside, stored, magnitudes_of(keys, fmt), candidates)
+        if stored <= room:  # no branch on `here`: it would often be guessed wrong
+            store_chosen(inside, stored, keys, candidates)
             stored += here
     over_low += over_high + at_high
-    return over_high, over_high + at_high, over_low, over_low + at_low
+    counts = over_high, over_high + at_high, over_low, over_low + at_low
+    return counts, every(inside[: min(stored, room)], fmt, 0, 1)
