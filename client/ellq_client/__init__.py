@@ -21,6 +21,7 @@ from ellq_client.errors import (
     EllqError,
     ExtraMissing,
     InvalidNetwork,
+    InvalidOutput,
     InvalidReference,
     InvalidRequest,
     InvalidRule,
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from ellq_client.results import Analysis, Compression
     from ellq_client.rules import ErrorBudget, Fraction, Lasso, LqBound, NOfM, PqIndex, Rule, SparsityIndex, Tail
     from ellq_client.tls import Tls
-    from ellq_client.values import Capabilities, Summary, TensorReport
+    from ellq_client.values import Capabilities, Stored, Summary, TensorReport
     from ellq_client.verifying import Verification, verify
 
 __all__ = [
@@ -78,6 +79,7 @@ __all__ = [
     "FolderCompression",
     "Fraction",
     "InvalidNetwork",
+    "InvalidOutput",
     "InvalidReference",
     "InvalidRequest",
     "InvalidRule",
@@ -103,6 +105,7 @@ __all__ = [
     "ServerExtraMissing",
     "SourceError",
     "SparsityIndex",
+    "Stored",
     "Summary",
     "Tail",
     "TensorReport",
@@ -147,6 +150,7 @@ _LAZY = {
     "Tail": "rules",
     "Tls": "tls",
     "Capabilities": "values",
+    "Stored": "values",
     "Summary": "values",
     "TensorReport": "values",
     "Verification": "verifying",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Final, Generic, Literal, TypeAlias, TypeVar, cast
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_client.errors import Cancelled, SourceError
@@ -75,13 +75,13 @@ class Together:
     What they deliver is delivered as it comes. The first that fails ends the others.
     """
 
-    conversations: "Sequence[Generator[Action, Event, Any]]"
+    conversations: "Sequence[Generator[Action, Event, object]]"
     width: int
 
 
 RECEIVE: Final = Receive()
 Action: TypeAlias = Open | Receive | Wait | Deliver | Together
-Event: TypeAlias = AnswerFrame | pb.GetCapabilitiesResponse | tuple[Any, ...] | None
+Event: TypeAlias = AnswerFrame | pb.GetCapabilitiesResponse | tuple[object, ...] | None
 
 
 def together(
@@ -96,7 +96,7 @@ def together(
     order = sorted(range(len(sizes)), key=lambda place: -sizes[place])
     found = yield Together([conversations[place] for place in order], width)
     assert isinstance(found, tuple)
-    by_place = dict(zip(order, found, strict=True))
+    by_place = dict(zip(order, cast("tuple[Result, ...]", found), strict=True))
     return [by_place[place] for place in range(len(sizes))]
 
 

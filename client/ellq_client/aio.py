@@ -2,21 +2,20 @@
 
 import asyncio
 import os
-import weakref
 from asyncio import sleep
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from contextlib import aclosing
 from types import AsyncGeneratorType
-from typing import Any, Generic, Self, TypeVar, Unpack, cast
+from typing import Generic, Self, TypeVar, Unpack, cast
 
 import grpc
-import grpc.aio
 
 from ellq_client import conversations
-from ellq_client.actions import Action, Deliver, Dialogue, Event, Method, Open, Receive, Together, Upload, Wait
+from ellq_client.actions import Action, Deliver, Dialogue, Event, Open, Receive, Together, Upload, Wait
+from ellq_client.async_connections import AsyncCall, AsyncConnection
 from ellq_client.async_teams import AsyncTeam
-from ellq_client.channels import ServerAddress, open_async_channel, open_methods, server_address, streams_to
-from ellq_client.embedded import start_server
-from ellq_client.errors import EllqError, RemoteError
+from ellq_client.channels import server_address, streams_to
+from ellq_client.errors import EllqError, RemoteError, Unavailable
 from ellq_client.folders import calls as folder_calls
 from ellq_client.frames import RequestFrame
 from ellq_client.refusals import read_refusal
@@ -29,6 +28,8 @@ from ellq_client.uris import place_of
 from ellq_client.values import Capabilities, TensorReport
 
 Result = TypeVar("Result")
+
+_LOST = "Internal error from Core"
 
 
 class AsyncClient:
@@ -45,7 +46,7 @@ class AsyncClient:
     ) -> None:
         """Take what Client takes."""
         self._patience = Patience(timeout_seconds=timeout_seconds, max_attempts=max_attempts)
-        self._connection = _Connection(server_address(target, tls))
+        self._connection = AsyncConnection(server_address(target, tls))
         self._streams = streams_to(self._connection.server, streams)
 
     def analyze(self, source: WeightSource, **options: Unpack[AnalyzeOptions]) -> "AsyncRun[Analysis]":
@@ -53,11 +54,18 @@ class AsyncClient:
         return AsyncRun(folder_calls.analyze(source, *read_options(**options), self._patience), self._connection)
 
     def compress(
-        self, source: WeightSource, output: str | os.PathLike[str] | None = None, **options: Unpack[CompressOptions]
+        self,
+        source: WeightSource,
+        output: str | os.PathLike[str] | None = None,
+        *,
+        replace_output: bool = True,
+        **options: Unpack[CompressOptions],
     ) -> "AsyncRun[Compression]":
         """Compress the weights; see Client.compress."""
         place = None if output is None else place_of(output)
-        conversation = folder_calls.compress(source, place, *read_options(**options), self._patience, streams=self._streams)
+        conversation = folder_calls.compress(
+            source, place, *read_options(**options), self._patience, streams=self._streams, replace_output=replace_output
+        )
         return AsyncRun(conversation, self._connection)
 
     async def capabilities(self) -> Capabilities:
@@ -81,14 +89,15 @@ class AsyncRun(Generic[Result]):
     Closing it, leaving it as a context manager, or cancelling the task cancels the call and removes unfinished output.
     """
 
-    def __init__(self, conversation: Generator[Action, Event, Result], connection: "_Connection") -> None:
+    def __init__(self, conversation: Generator[Action, Event, Result], connection: AsyncConnection) -> None:
         self._dialogue = Dialogue(conversation)
         self._connection = connection
         self._reports = cast("AsyncGeneratorType[TensorReport, None]", self._drive())
-        self._call: Any = None
+        self._stopped = False
+        self._call: AsyncCall | None = None
         self._team: AsyncTeam | None = None
         connection.runs.add(self)
-        self._frames: AsyncIterator[Any]
+        self._frames: AsyncIterator[Event]
 
     def __aiter__(self) -> Self:
         return self
@@ -106,7 +115,8 @@ class AsyncRun(Generic[Result]):
         return self._dialogue.result()
 
     async def close(self) -> None:
-        """Cancel what is not finished; harmless when all is."""
+        """Cancel what is not finished; harmless when all is. What begins after this is cancelled by whoever begins it."""
+        self._stopped = True
         if self._call is not None:
             self._call.cancel()
         if self._team is not None:
@@ -132,17 +142,15 @@ class AsyncRun(Generic[Result]):
     async def _drive(self) -> AsyncGenerator[TensorReport]:
         """Perform actions, and yield the reports that they bring."""
         event: Event | BaseException = None
-        while (action := await _step_in_thread(self._dialogue, event)) is not None:
+        while (action := await _step_in_thread(self._dialogue.step, event)) is not None:
             event = None
             if isinstance(action, Deliver):
                 yield action.report
             elif isinstance(action, Together):
-                runs = [AsyncRun(conversation, self._connection) for conversation in action.conversations]
-                self._connection.runs.difference_update(runs)  # they are closed with their team
+                self._team = team = self._team_of(action)
                 try:
-                    async with AsyncTeam(runs, width=action.width) as team:
-                        self._team = team
-                        async for report in team.reports():
+                    async with team, aclosing(team.reports()) as reports:
+                        async for report in reports:
                             yield report
                     event = team.results()
                 except EllqError as error:
@@ -150,67 +158,50 @@ class AsyncRun(Generic[Result]):
             else:
                 event = await self._perform(action)
 
+    def _team_of(self, action: Together) -> AsyncTeam:
+        runs = [AsyncRun(conversation, self._connection) for conversation in action.conversations]
+        self._connection.runs.difference_update(runs)  # they are closed by their team
+        team = AsyncTeam(runs, width=action.width)
+        if self._stopped:
+            team.stop()
+        return team
+
     async def _perform(self, action: Action) -> Event | RemoteError:
         if isinstance(action, Open):
             self._call = await self._connection.open(action.method, _frames(action.upload), timeout=action.timeout_seconds)
             self._frames = aiter(self._call)
+            if self._stopped:
+                self._call.cancel()
         elif isinstance(action, Receive):
             try:
                 return await anext(self._frames, None)
             except grpc.RpcError as error:
-                return read_refusal(error, self._connection.server)
+                return _found_again(read_refusal(error, self._connection.server))
         elif isinstance(action, Wait):
             await sleep(action.seconds)
         return None
 
 
-class _Connection:
-    """A channel that is opened at its first use, and the server behind it when that is ours."""
+def _found_again(refusal: RemoteError) -> RemoteError:
+    """Return what may be tried again where gRPC lost the reason: its asyncio does when a call ends amid the upload.
 
-    def __init__(self, server: ServerAddress) -> None:
-        self.runs: weakref.WeakSet[AsyncRun[Any]] = weakref.WeakSet()
-        self.server = server
-        self._lock = asyncio.Lock()
-        self._channel: grpc.aio.Channel | None = None
-        self._methods: dict[Method, Any] = {}
-        self._stop_server: weakref.finalize[[], Any] | None = None
-        self._closed = False
-
-    async def open(self, method: Method, frames: AsyncIterator[RequestFrame], *, timeout: float) -> Any:
-        """Start a call."""
-        async with self._lock:
-            if self._closed:
-                raise RuntimeError("the client is closed")
-            if self._channel is None:
-                self._channel = open_async_channel(await self._reach(), self.server.tls)
-                self._methods = open_methods(self._channel)
-        return self._methods[method](frames, timeout=timeout)
-
-    async def close(self) -> None:
-        """Close the runs, the channel, then the server; harmless when repeated."""
-        for run in list(self.runs):
-            await run.close()
-        async with self._lock:
-            self._closed = True
-            if self._channel is not None:
-                await self._channel.close()
-            if self._stop_server is not None:
-                await asyncio.to_thread(self._stop_server)
-
-    async def _reach(self) -> str:
-        if self.server.uri is not None:
-            return self.server.uri
-        server = await asyncio.to_thread(start_server)
-        self._stop_server = weakref.finalize(self, server.stop)
-        return server.address
+    https://github.com/grpc/grpc/issues/36066
+    """
+    if str(refusal) != _LOST:
+        return refusal
+    lost = Unavailable("the server ended the call before it had all weights, and gRPC lost why")
+    lost.__cause__ = refusal.__cause__
+    return lost
 
 
-async def _step_in_thread(dialogue: Dialogue[Any], event: Event | BaseException) -> Action | None:
-    """Step the dialogue off the event loop, because it reads and writes files.
+async def _step_in_thread(
+    take: Callable[[Event | BaseException], Action | None], event: Event | BaseException
+) -> Action | None:
+    """Take a step of a dialogue off the event loop, because it reads and writes files.
 
     A step that has begun is waited for even when the task is cancelled: a generator cannot be closed while it runs.
     """
-    step = asyncio.ensure_future(asyncio.to_thread(dialogue.step, event))
+    step = asyncio.ensure_future(asyncio.to_thread(take, event))
     try:
         return await asyncio.shield(step)
     except asyncio.CancelledError:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ellq.v1.safetensors import LENGTH_BYTES
 from ellq_client.errors import OutputError, SourceError
 
 SAFETENSORS_DTYPES = {
@@ -79,7 +80,7 @@ def header_of(tensors: Iterable[tuple[str, str, Iterable[int], int]]) -> bytes:
         offset = end
     text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % _HEADER_ALIGNMENT)
-    return len(text).to_bytes(8, "little") + text
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text
 
 
 def weight_bytes(array: Any) -> memoryview:
@@ -104,8 +105,12 @@ def array_like(original: Any, buffer: memoryview) -> Any:
 
 
 def numpy_array(buffer: bytearray | memoryview, *, dtype: str, shape: tuple[int, ...], name: str) -> Any:
-    """Return a numpy array over these bytes. Errors: OutputError when numpy knows no such dtype."""
-    return np.frombuffer(buffer, dtype=numpy_dtype(dtype, name=name)).reshape(shape)
+    """Return a numpy array over these bytes. Errors: OutputError when numpy knows no such dtype, or no such shape."""
+    flat = np.frombuffer(buffer, dtype=numpy_dtype(dtype, name=name))
+    try:
+        return flat.reshape(shape)
+    except ValueError as error:  # it multiplies the sizes beside a zero, too
+        raise OutputError(f"tensor {name!r} has shape {list(shape)}, which numpy cannot hold: {error}") from error
 
 
 def numpy_dtype(dtype: str, *, name: str) -> Any:

@@ -2,8 +2,8 @@
 
 import asyncio
 from asyncio import FIRST_COMPLETED, Queue
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, Protocol, Self
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import Protocol, Self
 
 from ellq_client.errors import Cancelled
 from ellq_client.values import TensorReport
@@ -16,8 +16,12 @@ class TeamRun(Protocol):
         """Yield the reports."""
         ...
 
-    async def result(self) -> Any:
+    async def result(self) -> object:
         """Return the result."""
+        ...
+
+    async def close(self) -> None:
+        """Cancel what is not finished; harmless when all is."""
         ...
 
 
@@ -31,32 +35,41 @@ class AsyncTeam:
         self._runs = runs
         self._waiting = iter(range(len(runs)))
         self._reports: Queue[TensorReport] = Queue(maxsize=width)
-        self._results: dict[int, Any] = {}
+        self._results: dict[int, object] = {}
         self._width = width
+        self._stopped = False
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        self._tasks = [asyncio.create_task(self._work()) for _ in range(min(self._width, len(self._runs)))]
+        if not self._stopped:
+            self._tasks = [asyncio.create_task(self._work()) for _ in range(min(self._width, len(self._runs)))]
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.end()
 
     async def end(self) -> None:
-        """Cancel all runs, and wait until they have ended; harmless when they have."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Cancel all runs, and wait until each that had begun is closed; harmless when they are."""
+        self.stop()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
-    async def reports(self) -> AsyncIterator[TensorReport]:
+    def stop(self) -> None:
+        """Cancel all runs. Once: another time would cut short how they end."""
+        if not self._stopped:
+            self._stopped = True
+            for task in self._tasks:
+                task.cancel()
+
+    async def reports(self) -> AsyncGenerator[TensorReport]:
         """Yield reports until all runs are at their end. Errors: the first of any run; Cancelled when somebody ended them."""
         while (report := await self._next()) is not None:
             yield report
         for task in self._tasks:
-            if task.cancelled():
-                raise Cancelled("the run was closed before its end")
-            if task.done():
+            if task.done() and not task.cancelled():
                 task.result()
+        if self._stopped:
+            raise Cancelled("the run was closed before its end")
 
     async def _next(self) -> TensorReport | None:
         """Return the next report; None: there is none, or a run failed."""
@@ -70,15 +83,19 @@ class AsyncTeam:
 
     def _over(self) -> bool:
         failed = any(task.done() and (task.cancelled() or task.exception()) for task in self._tasks)
-        return failed or (self._reports.empty() and all(task.done() for task in self._tasks))
+        return self._stopped or failed or (self._reports.empty() and all(task.done() for task in self._tasks))
 
-    def results(self) -> tuple[Any, ...]:
+    def results(self) -> tuple[object, ...]:
         """Return the results in the order of the runs, once all reports are taken."""
         return tuple(self._results[place] for place in range(len(self._runs)))
 
     async def _work(self) -> None:
         """Take run after run to its end."""
         for place in self._waiting:
-            async for report in self._runs[place]:
-                await self._reports.put(report)
-            self._results[place] = await self._runs[place].result()
+            run = self._runs[place]
+            try:
+                async for report in run:
+                    await self._reports.put(report)
+                self._results[place] = await run.result()
+            finally:
+                await run.close()  # also where it is this task that is cancelled, while the run waits to go on

@@ -7,26 +7,17 @@ from dataclasses import dataclass
 from hashlib import sha256
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, cast
 
+from ellq.v1.safetensors import DTYPE_BITS, LENGTH_BYTES, METADATA
 from ellq_client.errors import SourceError
-from ellq_client.mistaken import mistaken
+from ellq_client.mistaken import PREFIX_BYTES, mistaken
 
-DTYPE_BITS = {
-    "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "C64": 64,
-    "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
-    "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32, "U16": 16, "U8": 8, "BOOL": 8,
-}  # fmt: skip
-"""Every dtype of safetensors 0.8, with the bits of one element."""
-
-LENGTH_BYTES = 8
-"""Bytes that tell the length of the JSON text that follows them."""
-
-METADATA = "__metadata__"
-"""The key of a header that is no tensor."""
-
-_MOST_HEADER_BYTES = 100_000_000
+HEADER_BYTES_MAX = 100_000_000
 """Of JSON text; the safetensors library reads no more either."""
+
+_DIMENSIONS_MAX = 32
+_SIZE_MAX = 2**63 - 1
 
 _PIECE_BYTES = 1 << 20
 
@@ -60,18 +51,22 @@ def header_length(prefix: bytes | bytearray) -> int:
 
 
 def fitting_header_length(prefix: bytes | bytearray, *, size_bytes: int, name: str) -> int:
-    """Return `header_length` when a file of `size_bytes` can hold such a header. Errors: SourceError."""
+    """Return `header_length` when a file of `size_bytes` can hold such a header. Errors: SourceError.
+
+    The length bytes are enough; with PREFIX_BYTES of `mistaken` an error can tell a file that was cut off from another one.
+    """
     if len(prefix) < LENGTH_BYTES:
         told = "it is empty" if not size_bytes else f"it ends after {size_bytes} bytes"
         raise SourceError(f"{name} is no safetensors file: {told}")
     length = header_length(prefix)
+    too_long = length > LENGTH_BYTES + HEADER_BYTES_MAX
+    if (length > size_bytes or too_long) and (what := _mistaken(prefix)):
+        raise SourceError(f"{name} is no safetensors file: it is {what}")
     if length > size_bytes:
-        if what := mistaken(prefix):
-            raise SourceError(f"{name} is no safetensors file: it is {what}")
         told = f"its header would be {length} bytes long, the file has {size_bytes}"
         raise SourceError(f"{name} is no safetensors file, or cut off in its header: {told}")
-    if length > LENGTH_BYTES + _MOST_HEADER_BYTES:
-        told = f"its header would be {length} bytes long; allowed are {_MOST_HEADER_BYTES}"
+    if too_long:
+        told = f"its header would be {length} bytes long; allowed are {HEADER_BYTES_MAX}"
         raise SourceError(f"{name} is no safetensors file: {told}")
     return length
 
@@ -85,7 +80,7 @@ def parse_header(header: bytes, *, size_bytes: int, name: str) -> tuple[StoredTe
         entries.pop(METADATA, None)
         tensors = [_read_entry(key, entry, len(header)) for key, entry in entries.items()]
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        what = mistaken(header[:LENGTH_BYTES])
+        what = _mistaken(header[:PREFIX_BYTES])
         told = f"it is {what}" if what else f"its header does not hold together ({type(error).__name__}: {error})"
         raise SourceError(f"{name} is no safetensors file: {told}") from error
     tensors.sort(key=lambda tensor: (tensor.begin, tensor.end))
@@ -111,9 +106,34 @@ def check_text(value: Any) -> None:
         raise ValueError(f"it has half of a surrogate pair, which is no character, at the end of {around!a}") from error
 
 
+def _mistaken(prefix: bytes | bytearray) -> str | None:
+    """Return what a file is instead of safetensors; None where it begins like one.
+
+    The lengths of honest headers begin with the same bytes as many another file does, so those alone tell nothing.
+    """
+    plausible = header_length(prefix) <= LENGTH_BYTES + HEADER_BYTES_MAX
+    if plausible and prefix[LENGTH_BYTES:PREFIX_BYTES] in (b"{", b""):
+        return None
+    return mistaken(prefix)
+
+
 def _read_entry(name: str, entry: Any, header_bytes: int) -> StoredTensor:
-    begin, end = (int(offset) + header_bytes for offset in entry["data_offsets"])
-    return StoredTensor(name, str(entry["dtype"]), tuple(int(size) for size in entry["shape"]), begin, end)
+    """Return the tensor of an entry. Errors: ValueError, and whatever comes of an entry that is something else."""
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str):
+        raise ValueError(f"tensor {name!r} has dtype {dtype!r:.80}; allowed is a name")
+    if not _all_sizes(shape) or len(shape) > _DIMENSIONS_MAX:
+        allowed = f"a list of at most {_DIMENSIONS_MAX} integers from 0 to 2^63-1"
+        raise ValueError(f"tensor {name!r} has shape {shape!r:.80}; allowed is {allowed}")
+    if not _all_sizes(offsets) or len(offsets) != 2:
+        raise ValueError(f"tensor {name!r} has data_offsets {offsets!r:.80}; allowed are two integers from 0 to 2^63-1")
+    return StoredTensor(name, dtype, tuple(shape), offsets[0] + header_bytes, offsets[1] + header_bytes)
+
+
+def _all_sizes(values: Any) -> bool:
+    # a bool is an int, too, but no size
+    known = cast("list[object]", values) if isinstance(values, list) else [None]
+    return all(type(value) is int and 0 <= value <= _SIZE_MAX for value in known)
 
 
 class Checkpoint:
@@ -168,5 +188,5 @@ class Checkpoint:
         self._file.close()
 
     def _read_header(self) -> bytes:
-        prefix = self.read(0, min(LENGTH_BYTES, self.size_bytes))
+        prefix = self.read(0, min(PREFIX_BYTES, self.size_bytes))
         return bytes(self.read(0, fitting_header_length(prefix, size_bytes=self.size_bytes, name=str(self.path))))

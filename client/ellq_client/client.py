@@ -5,14 +5,14 @@ import time
 from collections.abc import Generator
 from threading import Event as Flag
 from threading import Lock
-from typing import Any, Generic, Self, TypeVar, Unpack
+from typing import Generic, Self, TypeVar, Unpack
 
 import grpc
 
 from ellq_client import conversations
 from ellq_client.actions import Action, Deliver, Dialogue, Event, Open, Receive, Together, Wait
 from ellq_client.channels import server_address, streams_to
-from ellq_client.connections import Connection
+from ellq_client.connections import Call, Connection
 from ellq_client.errors import EllqError, RemoteError
 from ellq_client.folders import calls as folder_calls
 from ellq_client.refusals import read_refusal
@@ -64,17 +64,25 @@ class Client:
         return Run(folder_calls.analyze(source, *read_options(**options), self._patience), self._connection)
 
     def compress(
-        self, source: WeightSource, output: str | os.PathLike[str] | None = None, **options: Unpack[CompressOptions]
+        self,
+        source: WeightSource,
+        output: str | os.PathLike[str] | None = None,
+        *,
+        replace_output: bool = True,
+        **options: Unpack[CompressOptions],
     ) -> "Run[Compression]":
         """Compress the weights into a .safetensors file, or into arrays in memory when there is no output.
 
-        An existing output is replaced, in one instant, when the new one is whole. A folder with shards is compressed into a new
+        An existing output, file or object, is replaced, in one instant, when the new one is whole; with `replace_output=False`
+        it is refused before any work (OutputError; InvalidReference for a URI). A folder with shards is compressed into a new
         folder: the result is a FolderCompression, and the same call goes on with what an earlier one left unfinished. Options:
         see CompressOptions; `rule` is required. A URI for a source or an output, such as "s3://bucket/model.safetensors",
         is the server's to read or to write, if it may. The work begins with the first step of the run. Errors, then: EllqError.
         """
         place = None if output is None else place_of(output)
-        conversation = folder_calls.compress(source, place, *read_options(**options), self._patience, streams=self._streams)
+        conversation = folder_calls.compress(
+            source, place, *read_options(**options), self._patience, streams=self._streams, replace_output=replace_output
+        )
         return Run(conversation, self._connection)
 
     def capabilities(self) -> Capabilities:
@@ -104,7 +112,7 @@ class Run(Generic[Result]):
         self._reports = self._drive()
         self._driving = Lock()
         self._stopped = Flag()
-        self._call: Any = None
+        self._call: Call | None = None
         self._team: Team | None = None
         connection.runs.add(self)
 
@@ -176,6 +184,7 @@ class Run(Generic[Result]):
             if self._stopped.is_set():
                 self._call.cancel()
         elif isinstance(action, Receive):
+            assert self._call is not None, "nothing was opened"
             try:
                 return next(self._call, None)
             except grpc.RpcError as error:
@@ -187,10 +196,10 @@ class Run(Generic[Result]):
     def _perform_together(self, action: Together) -> Generator[TensorReport, None, Event | EllqError]:
         runs = [_Member(conversation, self._connection) for conversation in action.conversations]
         self._team = team = Team(runs, width=action.width)
+        if self._stopped.is_set():
+            team.stop()
         try:
             with team:
-                if self._stopped.is_set():
-                    team.stop()
                 yield from team.reports()
             return team.results()
         except EllqError as error:
@@ -200,10 +209,10 @@ class Run(Generic[Result]):
         time.sleep(seconds)
 
 
-class _Member(Run[Any]):
+class _Member(Run[object]):
     """One of the runs of a team: driven and closed by a thread of its own, stopped by the owner's."""
 
-    def __init__(self, conversation: Generator[Action, Event, Any], connection: Connection) -> None:
+    def __init__(self, conversation: Generator[Action, Event, object], connection: Connection) -> None:
         super().__init__(conversation, connection)
         connection.runs.discard(self)
 

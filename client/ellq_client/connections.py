@@ -1,14 +1,28 @@
 """The road to a server, for as long as a client is open."""
 
 import weakref
+from collections.abc import Iterator
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 
-from ellq_client.actions import Method
+from ellq_client.actions import Event, Method
 from ellq_client.channels import ServerAddress, open_channel, open_methods
 from ellq_client.embedded import Closable, close_before_threads_are_joined, start_server
+from ellq_client.frames import RequestFrame
+
+
+class Call(Protocol):
+    """A call under way: the frames of its answer as they come."""
+
+    def __next__(self) -> Event:
+        """Return the next frame."""
+        ...
+
+    def cancel(self) -> object:
+        """End it, from any thread."""
+        ...
 
 
 class Connection:
@@ -23,7 +37,7 @@ class Connection:
         self._closing: list[weakref.finalize[[], Any]] = []
         self._closed = False
 
-    def open(self, method: Method, frames: Any, *, timeout: float) -> Any:
+    def open(self, method: Method, frames: Iterator[RequestFrame], *, timeout: float) -> Call:
         """Start a call."""
         with self._lock:
             if self._closed:

@@ -206,12 +206,23 @@ class _Call:
                 assert not isinstance(frame, pb.GetCapabilitiesResponse | tuple)
                 for report in answer.take(frame):
                     yield from self._deliver(report)
+                if not isinstance(frame, memoryview) and frame.HasField("manifest"):
+                    self._check_heeded(frame.manifest)
             answer.finish()
         except EllqError as error:
             if upload.failure is not None:  # the cause; what the server made of the torn stream is a consequence
                 raise upload.failure from error
             raise
         return answer
+
+    def _check_heeded(self, manifest: pb.Manifest) -> None:
+        """Refuse a server that would cut a shard as if none came before it."""
+        options = self.options.options
+        counted = sum(options.sketch.bins.weights_before) if isinstance(options, pb.CompressOptions) else 0
+        if manifest.weights_before != counted:
+            who, shard = f"a server of version {manifest.version or 'unknown'}", self.source.name
+            told = f"{who} does not heed that {counted} weights lie in the shards before {shard}, so it would keep too many"
+            raise ProtocolError(f"{told}; one threshold over shards needs newer servers, all of them")
 
     def _enclosed(self) -> Iterator[RequestFrame]:
         for moments in self.enclosures.moments():

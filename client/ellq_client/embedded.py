@@ -46,6 +46,14 @@ def start_server() -> EmbeddedServer:
         raise
 
 
+def compiles_first() -> bool:
+    """Tell whether the server in this process has to compile its kernels, because nobody has on this machine."""
+    try:
+        return _server_room("warm_up").compiles_first()
+    except ImportError:
+        return False  # without kernels to compile it cannot start either, which start_server says
+
+
 class Closable(Protocol):
     """What can be closed, more than once."""
 

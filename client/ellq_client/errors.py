@@ -24,6 +24,7 @@ EllqError
 ├── SourceError             the weights cannot be read here
 │   └── UnderivableNetwork  no network or moments can be derived from this module or model
 ├── OutputError             the result cannot be written here
+│   └── InvalidOutput       not at this place or under this name; name another
 ├── ReportError             a report file that cannot be read
 ├── ServerExtraMissing      no server was named and none is installed
 ├── ExtraMissing            a package that only this needs is not installed
@@ -44,6 +45,7 @@ __all__ = [
     "EllqError",
     "ExtraMissing",
     "InvalidNetwork",
+    "InvalidOutput",
     "InvalidReference",
     "InvalidRequest",
     "InvalidRule",
@@ -187,6 +189,10 @@ class OutputError(EllqError):
     """The result cannot be written on this side."""
 
 
+class InvalidOutput(OutputError):
+    """Nothing is wrong with the disk: the result must not, or cannot, go to this place or under this name."""
+
+
 class ReportError(EllqError):
     """A report file is no report that this version can read."""
 
@@ -271,6 +277,7 @@ REASONS: dict[str, type[RemoteError]] = {
     "OBJECT_CHANGED": InvalidReference,
     "STORE_DENIED": InvalidReference,
     "STORE_UNAVAILABLE": Unavailable,
+    "OUTPUT_EXISTS": InvalidReference,
     "UNEXPECTED_DATA": ServerDefect,  # this client never sends such a stream
 }
 """Which error each reason of the contract becomes."""

@@ -4,6 +4,7 @@ With several addresses behind a name it tells of the last one only; one where no
 """
 
 import re
+from collections.abc import Iterator
 
 from ellq_client.channels import ServerAddress
 from ellq_client.errors import RemoteError, TlsFailure, Unavailable
@@ -13,6 +14,13 @@ _NO_CONNECTION = re.compile("connections to all backends failing|failed to conne
 """How gRPC begins when it speaks for itself; a proxy that cannot reach its own backends must not be taken for it."""
 
 _HUNG_UP = re.compile("Socket closed|Connection reset|Broken pipe")
+_NOBODY = re.compile("Connection refused|No such file|No route to host|unreachable", re.IGNORECASE)
+_UNRESOLVED = re.compile("^(DNS resolution failed|Domain name not found|errors resolving)", re.IGNORECASE)
+
+_IPV6_OF_LOCALHOST = re.compile(r"(%5B|\[)::1(%5D|\])", re.IGNORECASE)
+_CHECK = "check the address, and that a server runs there (`ellq serve` starts one)"
+_HIDDEN = "localhost has two addresses, and this is what the last one said; 127.0.0.1 in its place tells what is wrong there"
+
 _HANDSHAKE = re.compile("handshake failed", re.IGNORECASE)
 
 _REMEDIES = {
@@ -33,15 +41,25 @@ def unreached(told: str, server: ServerAddress) -> tuple[type[RemoteError], str]
     away, so it stays Unavailable, and the message asks.
     """
     if not _NO_CONNECTION.search(told):
-        return Unavailable, f"{server.told()}: {told}"
+        unresolved = server.uri is not None and _UNRESOLVED.search(told)
+        return Unavailable, f"{server.told()}: {told}{f'; {_CHECK}' if unresolved else ''}"
     if server.tls is not None:
         for words, remedy in _REMEDIES.items():
             if words in told:
                 return TlsFailure, f"{server.told()}: {remedy} ({told})"
         if _HANDSHAKE.search(told):
             return TlsFailure, f"{server.told()}: {told}"
-    question = f"; {_question(server.tls)}" if _HUNG_UP.search(told) else ""
-    return Unavailable, f"{server.told()}: {told}{question}"
+    return Unavailable, "; ".join([f"{server.told()}: {told}", *_advice(told, server)])
+
+
+def _advice(told: str, server: ServerAddress) -> Iterator[str]:
+    """Yield what to look at when the words of gRPC leave it open."""
+    if _HUNG_UP.search(told):
+        yield _question(server.tls)
+    elif _NOBODY.search(told) and server.uri is not None:
+        yield _CHECK
+        if "localhost" in server.uri and _IPV6_OF_LOCALHOST.search(told):
+            yield _HIDDEN
 
 
 def _question(tls: Tls | None) -> str:

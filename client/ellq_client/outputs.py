@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ellq_client.checkpoint import stored_bytes
-from ellq_client.errors import OutputError
+from ellq_client.errors import InvalidOutput
 from ellq_client.formats import FormatSource, family_of
 from ellq_client.packed_sink import PackedSink
 from ellq_client.requests import Encoding
@@ -31,15 +31,15 @@ def open_sink(
     if isinstance(source, FormatSource) and output.suffix.lower() != _SAFETENSORS:
         return FormatSink(output, source=source)
     if family is not None:
-        raise OutputError(f"{output} is named like another format; the weights of {source.name} come back as {_SAFETENSORS}")
+        raise InvalidOutput(f"{output} is named like another format; the weights of {source.name} come back as {_SAFETENSORS}")
     return FileSink(output, source=source)
 
 
 def _open_packed(source: Source, output: Path | None) -> PackedSink:
     if output is None:
-        raise OutputError("packed weights are stored, not handed back in memory; name an output file")
+        raise InvalidOutput("packed weights are stored, not handed back in memory; name an output file")
     if family_of(output) is not None:
-        raise OutputError(f"{output} is named like another format; packed weights are stored as {_SAFETENSORS}")
+        raise InvalidOutput(f"{output} is named like another format; packed weights are stored as {_SAFETENSORS}")
     return PackedSink(output, source=source)
 
 
@@ -50,13 +50,14 @@ class FormatSink:
         """Check the place, and those of files that belong beside it. Errors: OutputError."""
         if path.suffix.lower() not in source.suffixes:
             allowed = ", ".join((*source.suffixes, _SAFETENSORS))
-            raise OutputError(f"{path}: {source.name} comes back as {allowed}, not as {path.suffix or 'a file without suffix'}")
+            found = path.suffix or "a file without suffix"
+            raise InvalidOutput(f"{path}: {source.name} comes back as {allowed}, not as {found}")
         check_place(path)
         if path.exists() and path.samefile(source.path):
-            raise OutputError(f"{path} is the source itself; name another file")
+            raise InvalidOutput(f"{path} is the source itself; name another file")
         for companion in source.contents.companions(path):
             if os.path.lexists(companion):
-                raise OutputError(f"{companion} exists, and a part of {path.name} goes there; remove it or name another file")
+                raise InvalidOutput(f"{companion} exists, and a part of {path.name} goes there; remove it or name another file")
         self._path = path
         self._contents = source.contents
         self._plans: Sequence[TensorPlan] = ()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ellq_client.packing.entropies import PackedSizes
-from ellq_client.packing.packer import Packer
+from ellq_client.packing.packer import PackedWriter, Packer
 from ellq_client.packing.zstd import zstandard
 from ellq_client.sinks import FileSink
 from ellq_client.sources import Source
@@ -22,33 +22,29 @@ class PackedSink(FileSink):
         super().__init__(path, source=source)
         zstandard()
         self._header = bytearray()
-        self._packer: Packer | None = None
+        self._writer: PackedWriter | None = None
 
     def restart(self, plans: Sequence[TensorPlan]) -> None:
         """Empty the file."""
         super().restart(plans)
         self._header = bytearray()
-        self._packer = None
+        self._writer = None
 
     def write(self, data: memoryview, *, tensor: int | None) -> None:
         """Append to the file what is packed by now."""
         if tensor is None:
             self._header += data
             return
-        for piece in self._begun().take(data):
-            self._partial.write(piece)
+        self._begun().take(data)
 
     def commit(self) -> None:
         """Write what is left and the header, then let the file appear."""
-        packer = self._begun()
-        for piece in packer.finish():
-            self._partial.write(piece)
-        self._partial.rewrite(packer.header())
+        sizes = self._begun().finish()
         super().commit()
-        self.sizes = packer.sizes()
+        self.sizes = sizes
 
-    def _begun(self) -> Packer:
-        if self._packer is None:
-            self._packer = Packer(bytes(self._header), name=str(self.path))
-            self._partial.write(self._packer.opening)
-        return self._packer
+    def _begun(self) -> PackedWriter:
+        if self._writer is None:
+            packer = Packer(bytes(self._header), name=str(self.path))
+            self._writer = PackedWriter(packer, write=self._partial.write, rewrite=self._partial.rewrite)
+        return self._writer

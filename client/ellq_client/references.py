@@ -8,10 +8,10 @@ from itertools import accumulate, pairwise
 from ellq.v1 import compression_pb2 as pb
 from ellq.v1.frames import Data
 from ellq_client.arrivals import expect
-from ellq_client.checkpoint import LENGTH_BYTES, StoredTensor, header_length, parse_header, stored_bytes
+from ellq_client.checkpoint import StoredTensor, parse_header, stored_bytes
 from ellq_client.errors import SourceError
 from ellq_client.sinks import Sink
-from ellq_client.sources import Source
+from ellq_client.sources import Source, read_header
 from ellq_client.values import TensorPlan
 
 
@@ -55,8 +55,8 @@ class RemoteSource:
 class RemoteSink:
     """An object that the server writes; all or nothing is its promise, so there is nothing to do here."""
 
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
+    def __init__(self, uri: str, *, replace: bool) -> None:
+        self.uri, self.replace = uri, replace
 
     def restart(self, plans: Sequence[TensorPlan]) -> None:
         """Take the plans; the server begins anew with every attempt."""
@@ -76,7 +76,7 @@ def known_header(source: Source) -> KnownHeader:
     """Return what is known of a source's header. Errors: SourceError."""
     if isinstance(source, RemoteSource):
         return source.header
-    text = source.head(header_length(source.head(LENGTH_BYTES)))
+    text = read_header(source)
     tensors = parse_header(text, size_bytes=source.size_bytes, name=source.name)
     return KnownHeader(len(text), sha256(text).hexdigest(), tensors)
 
@@ -86,4 +86,4 @@ def name_places(options: pb.AnalyzeOptions | pb.CompressOptions, source: Source,
     if isinstance(source, RemoteSource):
         options.source_uri = source.uri
     if isinstance(sink, RemoteSink) and isinstance(options, pb.CompressOptions):
-        options.output_uri = sink.uri
+        options.output_uri, options.replace_output = sink.uri, sink.replace

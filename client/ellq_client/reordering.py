@@ -6,15 +6,14 @@ from typing import Any
 
 from ellq.v1 import compression_pb2 as pb
 from ellq.v1.frames import Data
-from ellq_client.checkpoint import LENGTH_BYTES, StoredTensor, header_length, parse_header
+from ellq.v1.safetensors import LENGTH_BYTES, METADATA
+from ellq_client.checkpoint import StoredTensor, parse_header
 from ellq_client.errors import InvalidNetwork
 from ellq_client.framing import FRAME_BYTES
 from ellq_client.graphs import read_topology
-from ellq_client.sources import Source
+from ellq_client.sources import Source, read_header
 from ellq_math.network.nodes import Conv, Linear
 from ellq_math.network.topology import InvalidTopology, read_graph
-
-_METADATA = "__metadata__"
 
 
 class LastLayerFirst:
@@ -25,7 +24,7 @@ class LastLayerFirst:
 
     def __init__(self, source: Source, topology: pb.Topology) -> None:
         """Read the source's header. Errors: SourceError; InvalidNetwork when the network is not of these tensors."""
-        header = source.head(header_length(source.head(LENGTH_BYTES)))
+        header = read_header(source)
         tensors = parse_header(header, size_bytes=source.size_bytes, name=source.name)
         self.name = source.name
         self._source = source
@@ -62,7 +61,7 @@ def _reordered(tensors: tuple[StoredTensor, ...], topology: pb.Topology) -> list
 
 def _header_of(entries: Mapping[str, Any], tensors: list[StoredTensor]) -> bytes:
     """Return the header of a file with these tensors in this order."""
-    told: dict[str, Any] = {_METADATA: entries[_METADATA]} if _METADATA in entries else {}
+    told: dict[str, Any] = {METADATA: entries[METADATA]} if METADATA in entries else {}
     offset = 0
     for tensor in tensors:
         end = offset + tensor.length_bytes

@@ -7,10 +7,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ellq_client.arrays import numpy_array, numpy_dtype
-from ellq_client.checkpoint import LENGTH_BYTES, header_length
-from ellq_client.errors import SourceError
+from ellq_client.errors import InvalidRequest, SourceError
 from ellq_client.folders.folder import open_folder
-from ellq_client.folders.repacking import repack_folder
+from ellq_client.folders.repacking import Progress, repack_folder
 from ellq_client.outputs import open_sink
 from ellq_client.packed_sink import PackedSink
 from ellq_client.packing.entropies import PackedSizes
@@ -18,41 +17,43 @@ from ellq_client.packing.reading import PackedCheckpoint
 from ellq_client.packing.source import PackedSource
 from ellq_client.requests import Encoding
 from ellq_client.sinks import ArraySink
-from ellq_client.sources import Source, open_source
+from ellq_client.sources import Source, open_source, read_header
+from ellq_client.uris import is_uri
 
 AnyPath: TypeAlias = str | os.PathLike[str]
 
 
-def pack(path: AnyPath, output: AnyPath) -> PackedSizes:
+def pack(path: AnyPath, output: AnyPath, *, progress: Progress | None = None) -> PackedSizes:
     """Pack a file into a file, a folder into a new folder. An existing file is replaced when the new one is whole.
 
-    Another format is read as the safetensors file of its tensors, and that is what is packed. Errors: SourceError, also for
-    what is packed already; OutputError; ExtraMissing.
+    Another format is read as the safetensors file of its tensors, and that is what is packed: nothing else of it is kept.
+    `progress` is called with how many dense bytes are done and, of a folder, the name of the shard. Errors: SourceError, also
+    for what is packed already; OutputError; ExtraMissing.
     """
-    place = Path(path)
-    if place.is_dir():
-        sizes = repack_folder(open_folder(place), Path(output), "packed")
+    place = _local(path)
+    if os.path.isdir(place):
+        sizes = repack_folder(open_folder(place), _local(output), "packed", progress)
         assert sizes is not None, "a folder has shards"
         return sizes
     source = open_source(place)
     if isinstance(source, PackedSource):
         raise SourceError(f"{place} is packed already")
-    return _rewrite(source, Path(output), "packed")
+    return _rewrite(source, _local(output), "packed", progress)
 
 
-def unpack(path: AnyPath, output: AnyPath) -> None:
+def unpack(path: AnyPath, output: AnyPath, *, progress: Progress | None = None) -> None:
     """Write the dense file that a packed one stands for, or the folder. An existing file is replaced when the new one is whole.
 
-    Errors: SourceError for what is not packed or damaged; OutputError; ExtraMissing.
+    `progress` is that of `pack`. Errors: SourceError for what is not packed or damaged; OutputError; ExtraMissing.
     """
-    place = Path(path)
-    if place.is_dir():
-        repack_folder(open_folder(place), Path(output), "dense")
+    place = _local(path)
+    if os.path.isdir(place):
+        repack_folder(open_folder(place), _local(output), "dense", progress)
         return
     source = open_source(place)
     if not isinstance(source, PackedSource):
         raise SourceError(f"{place} is not packed: its weights lie in it as they are")
-    _rewrite(source, Path(output), "dense")
+    _rewrite(source, _local(output), "dense", progress)
 
 
 def load_packed(path: AnyPath) -> dict[str, Any]:
@@ -61,11 +62,18 @@ def load_packed(path: AnyPath) -> dict[str, Any]:
     bfloat16 and float8 arrays are of the dtypes of `ml_dtypes`. Errors: SourceError, OutputError for a dtype that numpy lacks,
     ExtraMissing.
     """
-    place = Path(path)
-    if not place.is_dir():
+    place = _local(path)
+    if not os.path.isdir(place):
         return _load(place)
     shards = open_folder(place).shards
     return {name: array for shard in shards for name, array in _load(shard.path).items()}
+
+
+def _local(place: AnyPath) -> Path:
+    """Return a place on this machine. Errors: InvalidRequest for a URI."""
+    if is_uri(place):
+        raise InvalidRequest(f"{place}: a URI is read by a server; this takes local files")
+    return Path(place)
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -85,12 +93,13 @@ def _load(path: Path) -> dict[str, Any]:
     return arrays
 
 
-def _rewrite(source: Source, output: Path, encoding: Encoding) -> Any:
+def _rewrite(source: Source, output: Path, encoding: Encoding, progress: Progress | None) -> Any:
     """Write a source as a safetensors file; return the sizes of a packed one."""
     sink = open_sink(source, output, encoding)
     assert not isinstance(sink, ArraySink), "there is an output"
-    header = source.head(header_length(source.head(LENGTH_BYTES)))
+    header = read_header(source)
     missing = len(header)
+    done_bytes = 0
     try:
         sink.restart(())
         sink.write(memoryview(header), tensor=None)
@@ -98,6 +107,9 @@ def _rewrite(source: Source, output: Path, encoding: Encoding) -> Any:
             payload = memoryview(data)[missing:]
             missing -= min(missing, len(data))
             sink.write(payload, tensor=0)
+            done_bytes += len(data)
+            if progress is not None:
+                progress(done_bytes, "")
         sink.commit()
     finally:
         sink.discard()

@@ -5,7 +5,7 @@ Format: docs/report.md, and report.schema.json beside this file.
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,8 @@ class FolderCompression(Compression):
     """
 
     folder: FolderReport
+    confirmed: bool = field(default=False, compare=False)
+    """Whether the output was finished already: it was checked, byte for byte, and nothing was done."""
 
     @property
     def parts(self) -> tuple[Part, ...]:

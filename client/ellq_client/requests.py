@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_client.enclosures import AnyMoments, AnyNetwork, Enclosures, enclose
-from ellq_client.errors import InvalidRule, InvalidSelection
+from ellq_client.errors import InvalidRequest, InvalidRule, InvalidSelection
 from ellq_client.mirror import enum_name
 from ellq_client.rules import ErrorBudget, Rule, rule_to_proto
 
@@ -115,7 +115,10 @@ class Request:
     """Digest of the moments that were sent along; None: there were none."""
 
     def __post_init__(self) -> None:
-        """Refuse what the messages would carry wrongly without a word."""
+        """Refuse what the messages would carry wrongly without a word, and an encoding, which they do not carry."""
+        if self.encoding not in get_args(Encoding):
+            known = ", ".join(get_args(Encoding))
+            raise InvalidRequest(f"encoding {self.encoding!r} is not one of {known}", field="encoding", reason="INVALID_ENUM")
         for name in ("include", "exclude", "overrides"):
             given = getattr(self, name)
             if isinstance(given, str):  # a string is a sequence of strings, too

@@ -101,7 +101,7 @@ class Compression(Analysis):
     weights: Mapping[str, Any] | None
     """The compressed arrays by name, of the kind that was sent (numpy for a file); None when a file was written."""
     packed: PackedSizes | None = None
-    """Logical and stored bytes of a packed output, and the entropy limit; None for a dense one."""
+    """Logical and stored bytes of a packed output, and their order-0 entropy; None for a dense one."""
     stored: Stored | None = None
     """The object that the server wrote; None when the output is on this side."""
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ellq_client.arrays import array_like, numpy_array, numpy_dtype
 from ellq_client.checkpoint import stored_bytes
-from ellq_client.errors import OutputError
+from ellq_client.errors import InvalidOutput, OutputError
 from ellq_client.packing.source import PackedSource
 from ellq_client.sources import ArraySource, FileSource, Source
 from ellq_client.values import TensorPlan
@@ -44,7 +44,7 @@ class FileSink:
     def __init__(self, path: Path, *, source: Source) -> None:
         check_place(path)
         if isinstance(source, FileSource | PackedSource) and path.exists() and path.samefile(source.path):
-            raise OutputError(f"{path} is the source itself; name another file")
+            raise InvalidOutput(f"{path} is the source itself; name another file")
         self.path = path
         self._partial = PartialFile(path)
 
@@ -67,9 +67,13 @@ class FileSink:
 
 def check_place(path: Path) -> None:
     """Check, before any work, that a file can be put at this place. Errors: OutputError."""
-    if path.is_dir():
-        raise OutputError(f"{path} is a directory; name a file in it")
-    if path.exists() and not path.is_file():
+    try:
+        is_folder, is_other = path.is_dir(), path.exists() and not path.is_file()
+    except OSError as error:  # a name that is too long
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+    if is_folder:
+        raise InvalidOutput(f"{path} is a directory; name a file in it")
+    if is_other:
         raise OutputError(f"{path} is no ordinary file")  # a rename would replace the device itself
     trouble = errno.EACCES if path.parent.is_dir() else errno.ENOENT
     if trouble == errno.ENOENT or not os.access(path.parent, os.W_OK | os.X_OK):

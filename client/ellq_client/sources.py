@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from ellq.v1.frames import Data
+from ellq.v1.safetensors import LENGTH_BYTES
 from ellq_client.arrays import safetensors_header, sorted_for_file, weight_bytes
-from ellq_client.checkpoint import LENGTH_BYTES, StoredTensor, fitting_header_length, header_length, parse_header
+from ellq_client.checkpoint import StoredTensor, fitting_header_length, header_length, parse_header
 from ellq_client.errors import SourceError
 from ellq_client.formats import family_of, open_format
 from ellq_client.framing import FRAME_BYTES, framed
+from ellq_client.mistaken import PREFIX_BYTES
 from ellq_client.packing.container import is_packed
 from ellq_client.packing.source import PackedSource
 from ellq_client.steady_file import SteadyFile
@@ -49,18 +51,23 @@ class Source(Protocol):
         ...
 
 
+def read_header(source: Source) -> bytes:
+    """Return the header of a stream, its length bytes included. Errors: SourceError."""
+    return source.head(header_length(source.head(LENGTH_BYTES)))
+
+
 def open_source(weights: WeightSource) -> Source:
     """Return the source for what a caller may hand in. Errors: SourceError."""
     if isinstance(weights, Mapping):
         return ArraySource(weights)
     path = Path(weights)
-    return open_safetensors(path) if family_of(path) is None or path.is_dir() else open_format(path)
+    return open_safetensors(path) if family_of(path) is None or os.path.isdir(path) else open_format(path)
 
 
 def open_safetensors(path: Path, *, name: str | None = None) -> "FileSource | PackedSource":
     """Return the source for a safetensors file, dense or packed; `name` is what to call it. Errors: SourceError."""
     source = FileSource(path, name=name)
-    header = source.head(header_length(source.head(LENGTH_BYTES)))
+    header = read_header(source)
     return PackedSource(path, name=name) if is_packed(header) else source
 
 
@@ -70,7 +77,7 @@ class FileSource:
     def __init__(self, path: Path, *, name: str | None = None) -> None:
         """Check the file; `name` is what to call it where its path is a cache's. Errors: SourceError."""
         self.path = path
-        if path.is_dir():
+        if os.path.isdir(path):  # which raises nothing for a name that is too long
             raise SourceError(f"{path} is a directory; name one .safetensors file in it")
         self._file = SteadyFile(path)
         self.name = name or path.name
@@ -100,7 +107,7 @@ class FileSource:
     def _check_whole(self) -> None:
         """Tell a torn file from a broken server before anything is sent."""
         name = str(self.path)
-        length = fitting_header_length(self.head(LENGTH_BYTES), size_bytes=self.size_bytes, name=name)
+        length = fitting_header_length(self.head(PREFIX_BYTES), size_bytes=self.size_bytes, name=name)
         parse_header(self.head(length), size_bytes=self.size_bytes, name=name)
 
 

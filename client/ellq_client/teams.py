@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from threading import Condition, Thread
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from ellq_client.errors import Cancelled
 from ellq_client.values import TensorReport
@@ -16,7 +16,7 @@ class TeamRun(Protocol):
         """Yield the reports."""
         ...
 
-    def result(self) -> Any:
+    def result(self) -> object:
         """Return the result."""
         ...
 
@@ -36,7 +36,7 @@ class Team:
         self._width = width
         self._waiting = iter(range(len(runs)))
         self._reports: deque[TensorReport] = deque()
-        self._results: dict[int, Any] = {}
+        self._results: dict[int, object] = {}
         self._failure: BaseException | None = None
         self._stopped = False
         self._changed = Condition()
@@ -76,7 +76,7 @@ class Team:
         if self._stopped:
             raise Cancelled("the run was closed before its end")
 
-    def results(self) -> tuple[Any, ...]:
+    def results(self) -> tuple[object, ...]:
         """Return the results in the order of the runs, once all reports are taken."""
         return tuple(self._results[place] for place in range(len(self._runs)))
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from ellq.v1.frames import Data
+from ellq.v1.safetensors import LENGTH_BYTES
 from ellq_kernels.contract import Kernels
-from ellq_server.admission import Admission
+from ellq_server.admission import Admission, Place
 from ellq_server.byte_stream import ByteStream
-from ellq_server.header import LENGTH_BYTES, Header, header_length, parse_header
+from ellq_server.header import Header, header_length, parse_header
 from ellq_server.held import NetworkReply, hold_all
 from ellq_server.limits import Limits, needed_bytes
 from ellq_server.network_plans import check_axes, fit_moments, neuron_axes, read_network
@@ -70,21 +71,21 @@ class Closing:
 Event = Opening | Outcome | Closing
 
 
-def answer(request: Request, chunks: Iterator[Data], house: House, stopwatch: Stopwatch) -> Generator[Event]:
-    """Yield what the call finds, in the order of the contract.
+def answer(request: Request, chunks: Iterator[Data], house: House, place: Place, stopwatch: Stopwatch) -> Generator[Event]:
+    """Yield what the call finds, in the order of the contract. `place` holds its memory.
 
     Errors: every EllqError of refusals.py but Draining.
     """
     stream = ByteStream(chunks)
     prefix = bytes(stream.read(LENGTH_BYTES, what="the header's length"))
     length = header_length(prefix, limit=house.limits.header_bytes)
-    with house.admission.memory(PARSED_HEADER_RATIO * length):
+    with place.memory(PARSED_HEADER_RATIO * length):
         text = bytes(stream.read(length, what="the header"))
         header = parse_header(prefix, text, most_tensors=house.limits.tensors)
         if request.plans_only:
             yield from _plans(request, header, stream)
         else:
-            yield from _answer(request, header, stream, house, stopwatch)
+            yield from _answer(request, header, stream, house, place, stopwatch)
 
 
 def _plans(request: Request, header: Header, stream: ByteStream) -> Iterator[Event]:
@@ -96,7 +97,9 @@ def _plans(request: Request, header: Header, stream: ByteStream) -> Iterator[Eve
     yield Closing(None, Absence.NO_RULE, stream.waited_seconds)
 
 
-def _answer(request: Request, header: Header, stream: ByteStream, house: House, stopwatch: Stopwatch) -> Iterator[Event]:
+def _answer(
+    request: Request, header: Header, stream: ByteStream, house: House, place: Place, stopwatch: Stopwatch
+) -> Iterator[Event]:
     graph = read_network(request, header.tensors)
     planning = plan_tensors(header.tensors, request.selection, neuron_axes(graph))
     check_axes(graph, planning)
@@ -105,7 +108,7 @@ def _answer(request: Request, header: Header, stream: ByteStream, house: House, 
     scales = ScaleStore(planning.awaited_scales)
     bench = Workbench(house.kernels, request, orders_of(request, rules), stopwatch, graph, moments, scales)
     needed = needed_bytes(header, planning, house.limits, bench)
-    with house.admission.memory(needed.bytes):
+    with place.memory(needed.bytes):
         yield Opening(header, planning)
         _check_sketch(bench, planning)
         if graph and not (needed.held or request.walks_back):  # too large to hold, and nothing needs it

@@ -6,6 +6,7 @@ import threading
 
 from ellq_server.server import Server
 from ellq_server.settings import Settings
+from ellq_server.warm_up import note_compiled
 
 LAST_STEP_SECONDS = 30.0
 """How long a cancelled call may need for the step it is in; the interpreter would wait for that thread at its end anyway."""
@@ -73,4 +74,6 @@ async def _finish() -> None:
 async def _start(settings: Settings) -> Server:
     server = Server(settings)
     await server.start()
+    if settings.kernels == "cpu":
+        await asyncio.to_thread(note_compiled)
     return server

@@ -10,21 +10,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from ellq.v1.safetensors import DTYPE_BITS, LENGTH_BYTES, METADATA, PACKED_FORMAT
 from ellq_server.refusals import MalformedWeights, TooLarge, shorten
 
-LENGTH_BYTES = 8
-METADATA = "__metadata__"
 LONGEST_NAME_BYTES = 4096
 MOST_DIMENSIONS = 32
 LARGEST_OFFSET = 2**63 - 1
-
-DTYPE_BITS = {
-    "BOOL": 8, "U8": 8, "I8": 8, "U16": 16, "I16": 16, "U32": 32, "I32": 32, "U64": 64, "I64": 64,
-    "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "C64": 64,
-    "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
-    "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
-}  # fmt: skip
-"""Every dtype of safetensors 0.8, with the bits of one element."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +56,9 @@ def header_length(prefix: bytes, *, limit: int) -> int:
     length = int.from_bytes(prefix, "little")
     if length + LENGTH_BYTES > limit:
         message = f"the header claims {length} bytes; this server reads at most {limit - LENGTH_BYTES}"
-        raise TooLarge(f"{message} (is this a safetensors file?)", reason="HEADER_TOO_LARGE", field="data")
+        raise TooLarge(
+            f"{message} (is this a safetensors file? it begins with {prefix!r})", reason="HEADER_TOO_LARGE", field="data"
+        )
     if length < 2:
         raise _malformed(f"the header claims {length} bytes; a JSON object has at least 2")
     return length
@@ -122,6 +115,9 @@ def _refuse_constant(text: str) -> None:
 def _check_metadata(metadata: Any) -> None:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _malformed(f"{METADATA} must map strings to strings")
+    if metadata.get("format") == PACKED_FORMAT:
+        # its tensors of bytes would pass through untouched, as if all had gone well
+        raise _malformed(f"{METADATA} says format {PACKED_FORMAT}: the weights are packed; unpack them first (ellq unpack)")
 
 
 def _entry(name: str, value: Any) -> TensorEntry:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ellq.v1.meanings import Meanings, read_meanings
-from ellq.v1.scales import FLOAT8, Scale
+from ellq.v1.safetensors import COMPRESSIBLE_DTYPES
+from ellq.v1.scales import Scale
 from ellq_math.dtypes import WEIGHT_DTYPES
 from ellq_math.float8 import wide_dtype
 from ellq_server.header import TensorEntry
@@ -18,9 +19,6 @@ from ellq_server.scoped_rules import ScopedRule
 
 TABLE_NAMES = ("*embed*", "*wte.*", "*wpe.*", "*lm_head*")
 """Names of tables of rows (embeddings and their transposed twins), which are left alone unless included."""
-
-COMPRESSIBLE_DTYPES = (*WEIGHT_DTYPES, *FLOAT8)
-"""What the kernels take, and what is widened for them."""
 
 MOST_MATCHES = 10_000_000
 """Globs times tensors: a worker matches them one by one."""

@@ -32,7 +32,7 @@ class Replies:
     """Writes the frames of one call."""
 
     def __init__(
-        self, response: type[Response], request: Request, request_id: str, stopwatch: Stopwatch, *, by_reference: bool = False
+        self, response: type[Response], request: Request, request_id: str, stopwatch: Stopwatch, *, by_reference: bool
     ) -> None:
         """Begin an answer; `response` is the message class of the method. By reference, the caller does not know the header."""
         self._response = response
@@ -77,6 +77,7 @@ class Replies:
                 indices=orders_to_wire(self._request.indices),
                 rule=rule_to_wire(self._request.rule) if self._request.rule else None,
                 header_sha256=sha256(opening.header.raw).digest() if self._by_reference else b"",
+                weights_before=self._request.sketch.total_before if self._request.sketch else 0,
             )
         )
         for plans in _batched(opening.planning.plans):

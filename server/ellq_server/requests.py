@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_math.network.findings import Grade
@@ -90,10 +90,15 @@ def read_analyze(options: pb.AnalyzeOptions, moments: Received = NO_MOMENTS) -> 
     """Return the checked options of Analyze. Errors: InvalidRequest with the field path."""
     builds_sketch = options.HasField("sketch")
     previous = options.sketch.previous if builds_sketch and options.sketch.HasField("previous") else None
-    request = _read(
-        options, moments, previous, sends_weights=False, distribution=options.distribution, builds_sketch=builds_sketch
+    return _read(
+        options,
+        moments,
+        previous,
+        sends_weights=False,
+        plans_only=options.plans_only,
+        distribution=options.distribution,
+        builds_sketch=builds_sketch,
     )
-    return replace(request, plans_only=options.plans_only)
 
 
 def read_compress(options: pb.CompressOptions, moments: Received = NO_MOMENTS) -> Request:
@@ -103,7 +108,7 @@ def read_compress(options: pb.CompressOptions, moments: Received = NO_MOMENTS) -
     if options.encoding not in (pb.ENCODING_UNSPECIFIED, pb.ENCODING_DENSE):
         raise unknown_enum("options.encoding", options.encoding, "ENCODING_DENSE")
     sketch = options.sketch if options.HasField("sketch") else None
-    return _read(options, moments, sketch, sends_weights=True, distribution=False, builds_sketch=False)
+    return _read(options, moments, sketch, sends_weights=True, plans_only=False, distribution=False, builds_sketch=False)
 
 
 def _read(
@@ -112,6 +117,7 @@ def _read(
     sketch: pb.Sketch | None,
     *,
     sends_weights: bool,
+    plans_only: bool,
     distribution: bool,
     builds_sketch: bool,
 ) -> Request:
@@ -139,7 +145,7 @@ def _read(
         neuron_reports=options.neuron_reports,
         distribution=distribution,
         sends_weights=sends_weights,
-        plans_only=False,
+        plans_only=plans_only,
         builds_sketch=builds_sketch,
         sketch=_sketch(sketch, rule, indices, digest, must_be_final=sends_weights),
         options_sha256=digest,

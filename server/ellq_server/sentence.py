@@ -13,6 +13,7 @@ from ellq_math.pooling import fold
 from ellq_math.rules import CountRule, ErrorBudget, Lasso, Tail, orders_for
 from ellq_math.values import Tails
 from ellq_server.byte_stream import ByteStream
+from ellq_server.cautions import nonfinite
 from ellq_server.layout import from_rows, numbers, stored_index, to_rows
 from ellq_server.planning import Plan, Reason
 from ellq_server.proofs import prove
@@ -182,11 +183,7 @@ def _nonfinite(bench: Workbench, plan: Plan, stored: memoryview, flat: int | Non
     if bench.request.pass_nonfinite:
         return pass_through(plan, Reason.NONFINITE, stored, bench.request)
     index = list(stored_index(plan, flat))
-    name = shorten(repr(plan.entry.name))
-    what = "holds NaN or infinity"
-    if plan.scale is not None:
-        what += f", or has a scale (tensor {shorten(repr(plan.scale.name))}) that is not finite and above 0,"
-    message = f"tensor {name} {what} at index {index}; allowed are finite weights, or nonfinite=pass_through"
+    message = f"{nonfinite(plan)} at index {index}; allowed are finite weights, or nonfinite=pass_through"
     raise NonfiniteWeight(message, field="data")
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import Executor
-from contextlib import ExitStack, aclosing
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass
 
 import grpc
@@ -11,8 +11,9 @@ import structlog
 
 from ellq.v1 import compression_pb2 as pb
 from ellq.v1.frames import ANALYZE_REQUEST, COMPRESS_REQUEST, COMPRESS_RESPONSE, Data
+from ellq.v1.safetensors import COMPRESSIBLE_DTYPES
 from ellq_server import __version__
-from ellq_server.admission import RETRY_AFTER_SECONDS
+from ellq_server.admission import RETRY_AFTER_SECONDS, Place
 from ellq_server.ahead import ahead
 from ellq_server.bridge import run_in_thread
 from ellq_server.call import Event, House, answer
@@ -20,7 +21,6 @@ from ellq_server.limits import MOMENTS_AT_HAND
 from ellq_server.logs import log, request_id_of
 from ellq_server.metrics import SERVICE, Metrics
 from ellq_server.moments import MomentsReader, invalid_moments
-from ellq_server.planning import COMPRESSIBLE_DTYPES
 from ellq_server.references.doors import Doors
 from ellq_server.references.places import Places, opened
 from ellq_server.refusals import (
@@ -109,15 +109,20 @@ class CompressionServicer:
         request_id = request_id_of(context.invocation_metadata())
         structlog.contextvars.bind_contextvars(request_id=request_id, method=response.DESCRIPTOR.name.removesuffix("Response"))
         stopwatch = Stopwatch(self.metrics.observe_stage)
+        with self._told(context, request_id, stopwatch), self.house.admission.call() as place, ExitStack() as held:
+            options = await self._first_frame(requests)
+            moments, first = await self._moments(requests, place, held)
+            request = read(options, moments)  # pyright: ignore[reportArgumentType]
+            data = self._data_of(requests, first)
+            async with opened(self.doors, options, data, self.metrics, data_came=first is not None) as places:
+                replies = Replies(response, request, request_id, stopwatch, by_reference=bool(options.source_uri))
+                await self._answer(request, replies, places, place, stopwatch, context)
+
+    @contextmanager
+    def _told(self, context: Context, request_id: str, stopwatch: Stopwatch) -> Generator[None]:
+        """Log how a call ends, and turn every error but a cancellation into its status."""
         try:
-            with self.house.admission.call(), ExitStack() as held:
-                options = await self._first_frame(requests)
-                moments, first = await self._moments(requests, held)
-                request = read(options, moments)  # pyright: ignore[reportArgumentType]
-                data = self._data_of(requests, first)
-                async with opened(self.doors, options, data, self.metrics, more=first is not None) as places:
-                    replies = Replies(response, request, request_id, stopwatch, by_reference=bool(options.source_uri))
-                    await self._answer(request, replies, places, stopwatch, context)
+            yield
             log.info("answered", seconds=round(stopwatch.total_seconds, 6))
         except asyncio.CancelledError:
             log.info("cancelled", seconds=round(stopwatch.total_seconds, 6))  # by the client, its deadline, or our drain
@@ -132,15 +137,17 @@ class CompressionServicer:
             log.exception("defect")
             self._refuse(Defect(f"a defect of the server; its log tells more about request {request_id}"), context)
 
-    async def _answer(self, request: Request, replies: Replies, places: Places, stopwatch: Stopwatch, context: Context) -> None:
+    async def _answer(
+        self, request: Request, replies: Replies, places: Places, place: Place, stopwatch: Stopwatch, context: Context
+    ) -> None:
         """Compute the answer in a worker thread and send it, but for what goes elsewhere."""
 
         def work(chunks: Iterator[Data]) -> Iterator[Response | Data]:
-            return replies.frames(ahead(self._watched(answer(request, chunks, self.house, stopwatch), request)))
+            return replies.frames(ahead(self._watched(answer(request, chunks, self.house, place, stopwatch), request)))
 
         idle_seconds = max(self.idle_seconds, places.patience_seconds)
         worker = run_in_thread(work, places.chunks, threads=self.threads, idle_seconds=idle_seconds)
-        async with aclosing(worker), aclosing(places.delivered(worker, self.house.admission)) as frames:
+        async with aclosing(worker), aclosing(places.delivered(worker, place)) as frames:
             async for frame in frames:
                 await self._write(frame, context)
                 if isinstance(frame, Data):
@@ -168,7 +175,9 @@ class CompressionServicer:
             raise _empty_frame()
         return first.options
 
-    async def _moments(self, requests: AsyncIterator[AnyRequest], held: ExitStack) -> tuple[Received, AnyRequest | None]:
+    async def _moments(
+        self, requests: AsyncIterator[AnyRequest], place: Place, held: ExitStack
+    ) -> tuple[Received, AnyRequest | None]:
         """Return the moments that come before the data, and the first frame behind them; `held` keeps their memory reserved."""
         reader = MomentsReader(self.house.limits.moments_bytes)
         while True:
@@ -176,7 +185,7 @@ class CompressionServicer:
             if frame is None or isinstance(frame, memoryview) or _kind_of(frame) != "moments":
                 return reader.done(), frame
             size = reader.add(frame.moments)
-            held.enter_context(self.house.admission.memory(MOMENTS_AT_HAND * size))
+            held.enter_context(place.memory(MOMENTS_AT_HAND * size))
 
     async def _next_frame(self, requests: AsyncIterator[AnyRequest], *, waiting_for: str) -> AnyRequest | None:
         try:

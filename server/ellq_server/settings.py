@@ -70,9 +70,11 @@ class Settings(BaseSettings):
     source_prefixes: str = Field(
         "", description="URIs below which calls may name a source, with commas between them (s3://BUCKET/PATH); empty: none."
     )
-    output_prefixes: str = Field("", description="The same of outputs, which are written or replaced; empty: none.")
+    output_prefixes: str = Field(
+        "", description="The same of outputs, which are written, or replaced where a call asks for it; empty: none."
+    )
     store_seconds: PositiveFloat = Field(
-        30.0, description="A request to a store of objects that takes longer ends its call, to be tried again."
+        30.0, description="A request to a store or a step on a volume that takes longer ends its call, to be tried again."
     )
     hub_hosts: str = Field(
         "huggingface.co,hf.co", description="Hosts, and those below them, to which a hub of hf:// may send the server on."

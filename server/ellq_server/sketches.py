@@ -45,6 +45,11 @@ class Sketch:
         return self.stats.fan_in
 
     @property
+    def total_before(self) -> int:
+        """Weights of the histogram in shards before this stream."""
+        return 0 if self.weights_before is None else int(self.weights_before.sum())
+
+    @property
     def counts_units(self) -> bool:
         """Whether the histogram counts units."""
         return self.histogram.units is not None

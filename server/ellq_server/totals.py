@@ -4,7 +4,7 @@ from ellq.v1 import compression_pb2 as pb
 from ellq_math.certificates import SquaredNorm, certify_pool, whole_norm
 from ellq_math.pooling import pool
 from ellq_math.values import RowStatistics
-from ellq_server.cautions import cautions
+from ellq_server.cautions import cautions, nonfinite
 from ellq_server.planning import Plan, Planning, Reason
 from ellq_server.refusals import shorten
 from ellq_server.requests import Request
@@ -32,8 +32,7 @@ class Totals:
         self._zeros_after = 0
         self._warnings = [*(_idle(glob) for glob in planning.idle_globs), *cautions(planning)]
         if not planning.compressible:
-            text = "no tensor is compressible; see the plans for the reason of each, and `include` to take some in"
-            self._warnings.append(pb.Warning(code=pb.WARNING_CODE_NOTHING_COMPRESSIBLE, text=text))
+            self._warnings.append(_nothing(planning))
 
     def add(self, outcome: Outcome) -> None:
         """Add one tensor, in offset order."""
@@ -72,17 +71,19 @@ class Totals:
         return summary
 
 
+def _nothing(planning: Planning) -> pb.Warning:
+    """Return the warning that nothing is compressible, which offers a remedy only where there is one."""
+    by_name = any(plan.reason is Reason.NAME for plan in planning.plans)
+    remedy = ", and `include` to take in what is left alone for its name" if by_name else ""
+    text = f"no tensor is compressible; see the plans for the reason of each{remedy}"
+    return pb.Warning(code=pb.WARNING_CODE_NOTHING_COMPRESSIBLE, text=text)
+
+
 def _idle(glob: str) -> pb.Warning:
     text = f"the glob {shorten(repr(glob))} matches no tensor"
     return pb.Warning(code=pb.WARNING_CODE_GLOB_WITHOUT_MATCH, subject=shorten(glob), text=text)
 
 
 def _nonfinite(plan: Plan) -> pb.Warning:
-    name = plan.entry.name
-    what = (
-        "holds NaN or infinity"
-        if plan.scale is None
-        else "holds NaN or infinity, or has a scale that is not finite and above 0,"
-    )
-    text = f"tensor {shorten(repr(name))} {what} and was passed through untouched"
-    return pb.Warning(code=pb.WARNING_CODE_NONFINITE_PASSED_THROUGH, subject=shorten(name), text=text)
+    text = f"{nonfinite(plan)} and was passed through untouched"
+    return pb.Warning(code=pb.WARNING_CODE_NONFINITE_PASSED_THROUGH, subject=shorten(plan.entry.name), text=text)

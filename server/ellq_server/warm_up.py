@@ -20,8 +20,21 @@ def fill_cold_cache() -> None:
         subprocess.run([sys.executable, "-m", "ellq_server.warm_up"], check=False)
 
 
-if __name__ == "__main__":
+def compiles_first() -> bool:
+    """Tell whether the CPU kernels have yet to be compiled into their cache."""
+    from ellq_kernels.cpu.caching import is_cold
+
+    make_kernels("cpu", threads=1)  # only kernels that are there tell where they are cached
+    return is_cold()
+
+
+def note_compiled() -> None:
+    """Remember that they have been, by a warm-up in this process or another."""
     from ellq_kernels.cpu.caching import note_filled
 
-    warm_up(make_kernels("cpu"))
     note_filled()
+
+
+if __name__ == "__main__":
+    warm_up(make_kernels("cpu"))
+    note_compiled()

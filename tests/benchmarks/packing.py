@@ -1,4 +1,4 @@
-"""How small packing makes MiniLM, beside the entropy limit, and how fast one core packs and unpacks it.
+"""How small packing makes MiniLM, beside the order-0 entropy, and how fast one core packs and unpacks it.
 
 `python -m tests.benchmarks.packing [--quick] [--model FILE] [--json FILE]`. Of every matrix the given share of weights is cut,
 the smallest of each; then all tensors are packed and unpacked in memory, as one safetensors file. With the package zipnn

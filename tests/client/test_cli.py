@@ -14,10 +14,12 @@ from safetensors.numpy import load_file, save_file
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_client import errors
+from ellq_client.channels import ServerAddress
 from ellq_client.cli import exits
 from ellq_client.cli.choices import RULE_OPTIONS
 from ellq_client.cli.progress import follow, work_on
 from ellq_client.cli.wording import in_options, shortened
+from ellq_client.handshakes import unreached
 from ellq_client.networks import Calibration, Input, Linear, Network, Relu, TensorMoments, chain
 from ellq_client.rules import RULES
 
@@ -176,7 +178,7 @@ def test_shrink_takes_dead_neurons_out(ellq, tmp_path):
         "c": ((2,), "int64"),
     }
     assert Network.load(tmp_path / "b.network.json").nodes
-    assert ellq(*words)[0] == exits.LOCAL_FILE, "nothing is overwritten unasked"
+    assert ellq(*words)[0] == exits.USAGE, "nothing is overwritten unasked"
     assert ellq(*words, "--force", "--quiet") == (0, "", "")
 
 
@@ -293,13 +295,61 @@ def test_large_files_tell_their_progress_in_lines(ellq, checkpoint, monkeypatch)
     assert ellq("analyze", checkpoint, "--quiet")[2] == ""
 
 
+def test_a_file_of_nothing_compressible_gets_no_promise(ellq, tmp_path, monkeypatch):
+    monkeypatch.delenv("ELLQ_SERVER")
+    source = tmp_path / "m.safetensors"
+    for name, remedy in [("norm.weight", False), ("embed.weight", True)]:
+        save_file({name: np.ones((2, 2) if remedy else 2, np.float32)}, source)
+        output = tmp_path / f"{name}.safetensors"
+        code, out, err = ellq("compress", source, "-o", output, "--rule", "tail", "--epsilon", "0.1")
+        assert code == 0, err
+        assert "measured   0 of 1 tensor, 0 weights: nothing is compressible; `untouched` tells why" in out
+        assert "as before: nothing was cut, all is as in the source" in out
+        assert "Guaranteed" not in out
+        told = "warning: no tensor is compressible; `untouched` tells why"
+        assert f"{told}{', and --include takes in what is left alone for its name' if remedy else ''}\n" in out
+
+
+def test_a_folder_does_not_become_one_that_is_named_like_a_file(ellq, fake, checkpoint, tmp_path):
+    for name in ("a.safetensors", "a.pth"):
+        code, _, err = ellq("compress", checkpoint.parent, "-o", tmp_path / "out" / name, "--rule", "n-of-m")
+        assert (code, "is named like a file, but" in err) == (exits.USAGE, True)
+    assert fake.requests == []
+
+
+def test_an_output_of_a_wrong_format_is_an_error_of_the_command_line(ellq, fake, tmp_path):
+    np.savez(tmp_path / "m.npz", w=np.ones((2, 2), np.float32))
+    code, _, err = ellq("compress", tmp_path / "m.npz", "-o", tmp_path / "m.onnx", "--rule", "n-of-m")
+    assert (code, "comes back as .npz, .safetensors, not as .onnx" in err) == (exits.USAGE, True), err
+
+
+def test_a_file_cannot_be_held_against_a_folder(ellq, checkpoint):
+    for pair in ((checkpoint, checkpoint.parent), (checkpoint.parent, checkpoint)):
+        code, _, err = ellq("verify", *pair)
+        assert (code, f"{checkpoint.parent} is a folder, {checkpoint} is a file" in err) == (exits.LOCAL_FILE, True), err
+    assert ellq("verify", checkpoint, checkpoint)[1].startswith(
+        "holds: 3 tensors; as safetensors, both have the same header and the same length\nholds: 0 tensors differ"
+    )
+
+
+def test_where_no_server_is_the_message_says_what_to_check(ellq, checkpoint):
+    code, _, err = ellq("analyze", checkpoint, "--server", "[::1]:1")
+    assert (code, "check the address, and that a server runs there (`ellq serve` starts one)" in err) == (exits.NO_SERVER, True)
+    words = "failed to connect to all addresses; last error: UNKNOWN: ipv6:%5B::1%5D:1: Connection refused"
+    for uri, hidden in [("dns:///localhost:1", True), ("dns:///[::1]:1", False)]:
+        assert ("127.0.0.1 in its place" in unreached(words, ServerAddress(uri, "target"))[1]) is hidden
+    assert "ellq serve" in unreached("DNS resolution failed for a:1", ServerAddress("dns:///a:1", "target"))[1]
+
+
 def test_long_names_give_way_in_their_middle():
     assert shortened("encoder.layer.10.weight", 12) == "encod…weight"
     assert shortened("encoder", 12) == "encoder"
 
 
-def test_a_start_that_takes_long_is_explained(checkpoint, monkeypatch, capsys):
+@pytest.mark.parametrize("compiles", [True, False])
+def test_a_start_that_takes_long_is_explained_where_kernels_are_compiled(checkpoint, monkeypatch, capsys, compiles):
     monkeypatch.setattr("ellq_client.cli.progress._PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr("ellq_client.cli.progress.compiles_first", lambda: compiles)
 
     def slow():
         time.sleep(0.3)
@@ -307,7 +357,7 @@ def test_a_start_that_takes_long_is_explained(checkpoint, monkeypatch, capsys):
 
     for embedded, quiet, told in [(True, False, True), (True, True, False), (False, False, False)]:
         follow(slow(), work_on(checkpoint), embedded=embedded, quiet=quiet)
-        assert ("compiles the kernels" in capsys.readouterr().err) is told
+        assert ("compiles its kernels" in capsys.readouterr().err) is (told and compiles)
 
 
 def test_the_environment_sets_the_timeout(ellq, fake, checkpoint, monkeypatch):
@@ -340,7 +390,7 @@ def test_an_existing_output_is_only_replaced_by_force(ellq, checkpoint, tmp_path
     output.write_text("older")
     words = ("compress", checkpoint, "-o", output, "--rule", "n-of-m")
     code, _, err = ellq(*words)
-    assert (code, "--force" in err, output.read_text()) == (exits.LOCAL_FILE, True, "older")
+    assert (code, "--force" in err, output.read_text()) == (exits.USAGE, True, "older")
     assert ellq(*words, "--force")[0] == 0
     assert output.read_bytes() == checkpoint.read_bytes()
 
@@ -365,7 +415,7 @@ def test_the_report_never_takes_the_place_of_weights(ellq, fake, checkpoint, tmp
         ((*compress, "--json", tmp_path / "." / "small.safetensors"), "is the output, too"),
     ]:
         code, _, err = ellq(*words)
-        assert (code, told in err) == (exits.LOCAL_FILE, True), err
+        assert (code, told in err) == (exits.USAGE, True), err
     assert checkpoint.read_bytes() == before
     assert not output.exists()
     assert fake.requests == []
@@ -374,14 +424,14 @@ def test_the_report_never_takes_the_place_of_weights(ellq, fake, checkpoint, tmp
 def test_the_place_of_the_report_is_checked_before_any_work(ellq, fake, checkpoint, tmp_path):
     older = tmp_path / "older.json"
     older.write_text("older")
-    for place, told in [
-        (older, "--force replaces it"),
-        (tmp_path / "no" / "r.json", "No such file"),
-        (tmp_path, "a directory"),
+    for place, told, expected in [
+        (older, "--force replaces it", exits.USAGE),
+        (tmp_path / "no" / "r.json", "No such file", exits.LOCAL_FILE),
+        (tmp_path, "a directory", exits.USAGE),
     ]:
         for words in [("analyze", checkpoint), ("compress", checkpoint, "-o", tmp_path / "o.safetensors", "--rule", "n-of-m")]:
             code, _, err = ellq(*words, "--json", place)
-            assert (code, told in err) == (exits.LOCAL_FILE, True), err
+            assert (code, told in err) == (expected, True), err
     assert older.read_text() == "older"
     assert fake.requests == []
     assert ellq("analyze", checkpoint, "--json", older, "--force")[0] == 0
@@ -436,6 +486,7 @@ def test_capabilities_are_lines(ellq):
     assert code == 0
     assert "server.limits.header_bytes: 100\n" in out
     assert "server.scopes: neuron, layer\n" in out
+    assert "server.encodings: dense (packed is made by the client" in out
 
 
 def test_compress_and_verify_with_the_server_inside(tmp_path):

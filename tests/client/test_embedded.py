@@ -19,6 +19,7 @@ from ellq_client import (
     SparsityIndex,
     Tail,
 )
+from ellq_client.embedded import compiles_first
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +157,12 @@ def test_whatever_ends_a_call_nothing_is_said_about_it(tmp_path, ending, attempt
     )
     assert (ended.returncode, ended.stderr) == (7, "")
     assert [left.name for left in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_kernels_are_compiled_first_only_where_nobody_has(client, monkeypatch):
+    client.capabilities()
+    assert not compiles_first(), "the start of this server has noted it"
+    monkeypatch.setattr("ellq_kernels.cpu.caching.is_cold", lambda: True)
+    assert compiles_first()
+    monkeypatch.setitem(sys.modules, "ellq_server.warm_up", None)
+    assert not compiles_first(), "no server, no kernels"

@@ -1,6 +1,8 @@
 """The SDK and the command line, where the server reads and writes: against a server in this process and moto's S3 server."""
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ from moto.server import ThreadedMotoServer
 from safetensors.numpy import load, load_file, save, save_file
 from typer.testing import CliRunner
 
-from ellq_client import AsyncClient, Client, Fraction, InvalidReference, OutputError, SourceError
+from ellq_client import AsyncClient, Client, Fraction, InvalidReference, InvalidRequest, OutputError, SourceError
 from ellq_client.cli.app import app
 from ellq_client.report import report_of, write_report
 from ellq_client.verifying import verify
@@ -131,6 +133,30 @@ def test_the_report_is_held_against_the_objects_once_they_are_files(client, s3, 
     assert report_of(result).output.name == OUTPUT
 
 
+def test_what_is_there_is_replaced_unless_that_is_refused(client, s3, local, tmp_path: Path) -> None:
+    key = "open/replaced.safetensors"
+    s3.put_object(Bucket="models", Key=key, Body=b"old")
+    with pytest.raises(InvalidReference, match="exists") as caught:
+        client.compress(SOURCE, f"s3://models/{key}", rule=HALF, replace_output=False).result()
+    assert caught.value.reason == "OUTPUT_EXISTS"
+    assert stored(s3, key) == b"old"
+    replaced = client.compress(SOURCE, f"s3://models/{key}", rule=HALF).result()
+    assert stored(s3, key) == local.output.read_bytes()
+    first = client.compress(SOURCE, "s3://models/open/first.safetensors", rule=HALF, replace_output=False).result()
+    assert first.request == replaced.request  # where weights go decides nothing about them
+
+
+def test_a_file_on_this_side_is_no_exception(client, local, tmp_path: Path) -> None:
+    place = tmp_path / "out.safetensors"
+    place.write_bytes(b"old")
+    for source in (SOURCE, local.output.with_name("in.safetensors")):
+        with pytest.raises(OutputError, match="exists, and replace_output is False"):
+            client.compress(source, place, rule=HALF, replace_output=False).result()
+    assert place.read_bytes() == b"old"
+    client.compress(SOURCE, place, rule=HALF).result()
+    assert place.read_bytes() == local.output.read_bytes()
+
+
 def test_what_the_server_refuses_is_typed(client, s3) -> None:
     for source, output, reason in (
         ("s3://models/secret/in.safetensors", None, "URI_NOT_ALLOWED"),
@@ -154,6 +180,20 @@ def test_a_folder_has_no_place_in_one_object(client, s3, weights, tmp_path: Path
     save_file(weights, tmp_path / "model.safetensors")
     with pytest.raises(OutputError, match="shard by shard"):
         client.compress(tmp_path, "s3://models/open/folder.safetensors", rule=HALF).result()
+
+
+def test_other_formats_are_read_and_written_on_this_side(client, s3) -> None:
+    with pytest.raises(SourceError, match=r"in\.pth is named like another format"):
+        client.analyze("s3://models/open/in.pth").result()
+    with pytest.raises(OutputError, match=r"out\.gguf is named like another format"):
+        client.compress(SOURCE, "s3://models/open/out.gguf", rule=HALF).result()
+
+
+@pytest.mark.parametrize(("place", "form"), [("file:/tmp/x", "file:///"), ("s3:/models/x", "s3://")])
+def test_what_is_nearly_a_uri_is_told_how_one_is_written(client, place: str, form: str) -> None:
+    for calls in (lambda: client.analyze(place), lambda: client.compress(place), lambda: client.compress(SOURCE, place)):
+        with pytest.raises(InvalidRequest, match=f"nor a URI, which begins with {form}$"):
+            calls().result()
 
 
 def test_packed_weights_have_none_either(client) -> None:
@@ -187,6 +227,18 @@ def test_the_command_line_writes_where_it_is_told_and_a_report_here(s3, local, t
     verify(local.output.with_name("in.safetensors"), local.output, report)
 
 
+def test_the_command_line_replaces_an_object_only_with_force(s3, local) -> None:
+    s3.put_object(Bucket="models", Key="open/kept.safetensors", Body=b"old")
+    words = ["compress", SOURCE, "-o", "s3://models/open/kept.safetensors", "--rule", "fraction", "--ratio", "0.5"]
+    run = ["-c", "from ellq_client.cli import main; main()"]
+    done = subprocess.run([sys.executable, *run, *words], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "--output s3://models/open/kept.safetensors exists; --force replaces it" in done.stderr
+    assert stored(s3, "open/kept.safetensors") == b"old"
+    assert CliRunner().invoke(app, [*words, "--force"]).exit_code == 0
+    assert stored(s3, "open/kept.safetensors") == local.output.read_bytes()
+
+
 def test_the_command_line_says_refusals_in_its_own_words(s3) -> None:
     words = ["compress", SOURCE, "-o", "s3://models/secret/o", "--rule", "fraction", "--ratio", "0.5"]
     run = ["-c", "from ellq_client.cli import main; main()", *words]
@@ -199,6 +251,23 @@ def test_the_command_line_analyses(s3) -> None:
     done = CliRunner().invoke(app, ["analyze", SOURCE])
     assert done.exit_code == 0, done.output
     assert not os.path.lexists("s3:")
+
+
+def test_the_examples_of_the_page_are_let_in_by_the_settings_of_the_page(s3, weights, tmp_path, monkeypatch, capsys) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "references.md").read_text()
+    for setting in ("ELLQ_SOURCE_PREFIXES", "ELLQ_OUTPUT_PREFIXES"):
+        monkeypatch.setenv(setting, re.search(rf"^\$ .*{setting}=(\S+)", page, re.MULTILINE)[1])
+    monkeypatch.chdir(tmp_path)
+    s3.put_object(Bucket="models", Key="llama/model.safetensors", Body=save(weights))
+    commands = re.findall(r"^\$ ellq ((?:[^\n\\]|\\\n)*)", page, re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        done = CliRunner().invoke(app, shlex.split(command.replace("--server ellq:50051", "")))
+        assert done.exit_code == 0, done.output
+    assert stored(s3, "compressed/llama/model.safetensors")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(code.replace('"ellq:50051"', ""), {})
+    assert capsys.readouterr().out.startswith("s3://models/compressed/llama/model.safetensors")
 
 
 def test_capabilities_tell_the_schemes(client) -> None:

@@ -12,6 +12,7 @@ from safetensors import numpy as safetensors_numpy
 from safetensors import torch as safetensors_torch
 
 from ellq_client import Client, Fraction, OutputError, SourceError, verify
+from ellq_client.checkpoint import Checkpoint
 from ellq_client.sources import FRAME_BYTES, open_source
 
 RULE = Fraction(pruned_ratio=0.5)
@@ -199,3 +200,23 @@ def test_a_dtype_that_numpy_lacks_is_told_before_the_weights_come(fake, tmp_path
         with pytest.raises(OutputError, match="ml_dtypes for BF16"):
             client.compress(path, rule=RULE).result()
         client.compress(path, tmp_path / "out.safetensors", rule=RULE).result()  # a file needs no dtype
+
+
+@pytest.mark.parametrize("length", [640, 896, 1152, 123])
+def test_low_bytes_of_honest_lengths_make_no_pickle(tmp_path, length):
+    """640, 896 and 1152 begin like pickles, 123 like JSON."""
+    path = tmp_path / "x.safetensors"
+    for entry in (b'{"w":{"dtype":"F32"}}', b"{"):
+        path.write_bytes(length.to_bytes(8, "little") + entry.ljust(length))
+        with pytest.raises(SourceError, match="its header does not hold together"):
+            open_source(path)
+    whole = path.read_bytes()
+    for kept in (8, 9, length - 9):
+        path.write_bytes(whole[:kept])
+        with pytest.raises(SourceError, match="or cut off in its header"):
+            open_source(path)
+        with pytest.raises(SourceError, match="or cut off in its header"):
+            Checkpoint(path)
+    path.write_bytes(whole[:8] + b"}" + whole[9:])
+    with pytest.raises(SourceError, match=r"it is a pickle|it is JSON text"):
+        open_source(path)

@@ -50,8 +50,14 @@ def test_newer_dtypes_and_quantised_layers_are_told_by_name(client: Client) -> N
         "d": np.ones((2, 2), np.complex64),
         "e": np.ones((2, 2), ml_dtypes.float8_e8m0fnu),
     }
-    told = "\n".join(explained(client.analyze(weights).result()))
+    told = "\n".join(explained(client.analyze(weights).result(), most_names=9))
     assert "2: parts of quantised layers, which stay as they are: b.SCB, b.weight" in told
     assert "1: scales of 8-bit weights: a.weight_scale" in told
     assert "1: 8-bit weights whose scale comes after them, is in another stream, or is of no known kind: c.weight" in told
     assert "2: no floating point weights that the server compresses: d, e" in told
+
+
+def test_a_person_is_told_a_few_names_and_where_the_others_are(client: Client) -> None:
+    names = [f"norm{place}" for place in range(5)]
+    told = explained(client.analyze({name: np.ones(2, np.float32) for name in names}).result(), most_names=2)
+    assert told[-1].endswith("5: fewer than two dimensions: norm0, norm1, ... and 3 more; --json has them all")

@@ -8,9 +8,10 @@ import safetensors
 from safetensors import SafetensorError
 
 from ellq.v1 import compression_pb2 as pb
-from ellq_client import arrays, checkpoint
-from ellq_server import header
-from ellq_server.planning import COMPRESSIBLE_DTYPES
+from ellq.v1.safetensors import COMPRESSIBLE_DTYPES, DTYPE_BITS, FLOAT8
+from ellq_client import arrays
+from ellq_math.dtypes import WEIGHT_DTYPES
+from ellq_math.float8 import MANTISSA_BITS
 from tests.server.wire import Caller, with_header
 
 
@@ -26,9 +27,15 @@ def library_dtypes() -> list[str]:
     return re.findall(r"`(\w+)`", str(caught.value).partition("expected one of")[2])
 
 
-def test_both_sides_know_the_dtypes_of_the_library() -> None:
-    assert sorted(header.DTYPE_BITS) == sorted(checkpoint.DTYPE_BITS) == sorted(library_dtypes())
-    assert header.DTYPE_BITS == checkpoint.DTYPE_BITS
+def test_all_dtypes_of_the_library_are_known() -> None:
+    assert sorted(DTYPE_BITS) == sorted(library_dtypes())
+
+
+def test_what_is_weights_is_what_the_math_can_read() -> None:
+    """The math may not import the contract, and says it once more."""
+    assert tuple(MANTISSA_BITS) == FLOAT8
+    assert (*WEIGHT_DTYPES, *MANTISSA_BITS) == COMPRESSIBLE_DTYPES
+    assert all(DTYPE_BITS[name] == 8 * dtype.itemsize for name, dtype in WEIGHT_DTYPES.items())
 
 
 def test_arrays_are_put_into_a_file_in_the_order_of_the_library() -> None:
@@ -36,16 +43,14 @@ def test_arrays_are_put_into_a_file_in_the_order_of_the_library() -> None:
     assert known == [dtype for dtype in reversed(library_dtypes()) if dtype in known]
 
 
-@pytest.mark.parametrize("dtype", header.DTYPE_BITS)
+@pytest.mark.parametrize("dtype", DTYPE_BITS)
 def test_lengths_are_those_of_the_library(dtype: str) -> None:
-    safetensors.deserialize(
-        stream_of(dtype, length=header.DTYPE_BITS[dtype])
-    )  # eight of them are as many bytes as one has bits
+    safetensors.deserialize(stream_of(dtype, length=DTYPE_BITS[dtype]))  # eight are as many bytes as one has bits
 
 
-@pytest.mark.parametrize("dtype", header.DTYPE_BITS)
+@pytest.mark.parametrize("dtype", DTYPE_BITS)
 def test_what_is_not_compressed_passes_through_with_that_reason(caller: Caller, dtype: str) -> None:
-    stream = stream_of(dtype, length=header.DTYPE_BITS[dtype])
+    stream = stream_of(dtype, length=DTYPE_BITS[dtype])
     answer = caller.compress(stream)
     compressed = dtype in COMPRESSIBLE_DTYPES
     assert answer.data == stream

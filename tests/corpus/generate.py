@@ -16,7 +16,7 @@ from tests.corpus import (
     odd_npz,
     odd_numbers,
     odd_onnx,
-    odd_packings,
+    odd_quantized,
     odd_torch,
 )
 from tests.corpus.cases import Case
@@ -26,7 +26,7 @@ CASES: dict[str, Case] = {
     for family, cases in {
         "header": odd_headers.CASES,
         "numbers": odd_numbers.CASES,
-        "packing": odd_packings.CASES,
+        "quantized": odd_quantized.CASES,
         "PyTorch": odd_torch.CASES,
         "ONNX": odd_onnx.CASES,
         "GGUF": odd_gguf.CASES,

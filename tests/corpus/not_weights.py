@@ -117,8 +117,8 @@ PLACES: dict[str, Case] = {
     ),
     "a socket": refused("m.safetensors", listening, r"m\.safetensors is no ordinary file"),
     "nothing at all": refused("m.safetensors", lambda path: None, r"cannot read .*m\.safetensors: No such file"),
-    "a folder with nothing in it": refused("m.safetensors", lambda path: path.mkdir(), r"m\.safetensors cannot be compressed"),
-    "a folder called .pth": refused("m.pth", lambda path: path.mkdir(), r"m\.pth cannot be compressed"),
+    "a folder with nothing in it": refused("m.safetensors", lambda path: path.mkdir(), r"m\.safetensors cannot be read as a"),
+    "a folder called .pth": refused("m.pth", lambda path: path.mkdir(), r"m\.pth cannot be read as a"),
     **{
         f"a named pipe called {suffix}": refused(f"m{suffix}", lambda path: os.mkfifo(path), rf"m\{suffix} is no ordinary file")
         for suffix in SUFFIXES

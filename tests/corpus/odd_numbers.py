@@ -1,4 +1,4 @@
-"""safetensors: shapes and numbers at the edges of what formats hold, and weights that somebody packed."""
+"""safetensors: shapes and numbers at the edges of what formats hold, and weights that somebody packed as integers."""
 
 from functools import partial
 

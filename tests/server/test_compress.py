@@ -125,6 +125,12 @@ def test_no_tensors_at_all_is_an_answer_and_a_warning(caller: Caller) -> None:
     assert [warning.code for warning in answer.summary.warnings] == [pb.WARNING_CODE_NOTHING_COMPRESSIBLE]
 
 
+@pytest.mark.parametrize(("name", "shape", "helps"), [("embed.weight", (4, 4), True), ("norm.weight", (4,), False)])
+def test_include_is_offered_only_where_it_helps(caller: Caller, name: str, shape: tuple[int, ...], helps: bool) -> None:
+    answer = caller.compress(stream_of({name: random(shape)}))
+    assert ["include" in warning.text for warning in answer.summary.warnings] == [helps]
+
+
 @pytest.mark.parametrize("scope", [pb.SCOPE_NEURON, pb.SCOPE_LAYER, pb.SCOPE_GLOBAL])
 def test_zero_and_single_weights_are_no_trouble(caller: Caller, scope: pb.Scope) -> None:
     tensors = {"zeros": np.zeros((3, 5), np.float32), "one": np.full((1, 1), -2, np.float32), "column": random((6, 1))}

@@ -135,7 +135,14 @@ def test_without_any_scale_certificates_speak_of_stored_values_and_say_so(caller
     weights = finite_codes((64, 200), dtype, seed=3)
     answer = caller.compress(stream_of({"a.weight": weights}), rule, neuron_reports=True)
     check_certificates(weights, real_rows(weights, None, None), answer)
-    assert [(one.code, one.subject) for one in answer.summary.warnings] == [(pb.WARNING_CODE_STORED_VALUES, "a.weight")]
+    [warning] = answer.summary.warnings
+    assert (warning.code, warning.subject) == (pb.WARNING_CODE_STORED_VALUES, "a.weight")
+    assert warning.text.startswith("1 tensor of 8 bits has no scale")
+
+
+def test_tensors_without_any_scale_are_counted_in_one_warning(caller: Caller) -> None:
+    answer = caller.compress(stream_of({name: finite_codes((4, 6), E4M3, seed=2) for name in ("a.weight", "b.weight")}))
+    assert [one.text.partition(" no scale")[0] for one in answer.summary.warnings] == ["2 tensors of 8 bits have"]
 
 
 def test_half_of_every_neuron_is_cut_by_real_magnitudes(caller: Caller) -> None:
@@ -196,6 +203,8 @@ def test_a_scale_that_is_no_finite_number_above_0_is_refused_or_passed_through(c
     answer = caller.compress(stream, nonfinite=PASS)
     assert answer.data == stream
     assert answer.reports["a.weight"].reason == pb.PASS_THROUGH_REASON_NONFINITE
+    [warning] = answer.summary.warnings
+    assert warning.text.partition(" and was passed")[0] == refusal.message.partition(" at index")[0]
 
 
 @pytest.mark.parametrize(
@@ -211,8 +220,12 @@ def test_a_scale_that_is_no_finite_number_above_0_is_refused_or_passed_through(c
         ({"b.weight_scale": np.ones((4, 1), np.float32), "a.weight": (4, 6)}, "its own is not here"),
         (
             {"a.weight_zero_point": np.ones((4, 1), np.int8), "a.weight_scale": np.ones(()), "a.weight": (4, 6)},
-            "zero point",
+            "zero_point beside it",
         ),
+        ({"a.weight_scale": np.ones(()), "a.weight_scale_2": np.ones(()), "a.weight": (4, 6)}, "weight_scale_2 beside it"),
+        ({"a.weight_scales": np.ones((4, 2), np.float32), "a.weight": (4, 6)}, "weight_scales beside it"),
+        ({"a.weights_scaling_factor": np.ones((1,), np.float32), "a.weight": (4, 6)}, "weights_scaling_factor beside it"),
+        ({"a.scale": np.ones(()), "a.zero_point": np.ones((4, 2)), "a.weight": (4, 6)}, "zero_point beside it"),
     ],
 )
 def test_without_a_scale_that_is_known_nothing_is_touched(caller: Caller, tensors: dict, why: str) -> None:
@@ -225,6 +238,27 @@ def test_without_a_scale_that_is_known_nothing_is_touched(caller: Caller, tensor
     [warning] = [one for one in answer.summary.warnings if one.code == pb.WARNING_CODE_SCALE_UNUSABLE]
     assert warning.subject == "a.weight"
     assert why in warning.text
+
+
+@pytest.mark.parametrize(("weight", "scale"), [("a.weight._data", "a.weight._scale"), ("a._weight_qdata", "a._weight_scale")])
+def test_scales_of_other_libraries_are_no_weights_and_theirs_are_not_touched(caller: Caller, weight: str, scale: str) -> None:
+    stream = stream_of({scale: np.ones((4, 2), np.float32), weight: finite_codes((4, 6), E4M3, seed=2)})
+    answer = caller.compress(stream)
+    assert answer.data == stream
+    assert answer.reports[weight].reason == pb.PASS_THROUGH_REASON_SCALE_UNUSABLE
+    assert answer.reports[scale].reason == pb.PASS_THROUGH_REASON_SCALE
+
+
+def test_scales_of_inputs_and_of_other_weights_of_a_layer_do_not_matter(caller: Caller) -> None:
+    tensors = {
+        "a.input_scale": np.ones((), np.float32), "a.weight_scale": np.ones((), np.float32),
+        "e.up_proj_scale": np.ones((), np.float32), "e.down_proj_scale": np.ones((), np.float32),
+        "e.up_proj_input_scale": np.ones((), np.float32),
+        **{name: finite_codes((4, 6), E4M3, seed=2) for name in ("a.weight", "e.up_proj", "e.down_proj")},
+    }  # fmt: skip
+    answer = caller.compress(stream_of(tensors))
+    treated = {name for name, one in answer.reports.items() if one.treatment == pb.TREATMENT_COMPRESS}
+    assert treated == {"a.weight", "e.up_proj", "e.down_proj"}
 
 
 def test_a_scale_is_no_weight_even_where_its_weights_are_in_another_shard(caller: Caller) -> None:

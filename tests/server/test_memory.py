@@ -17,7 +17,7 @@ from ellq_server.limits import CALL_BYTES, limits_of, needed_bytes
 from ellq_server.moments import MomentsReader
 from ellq_server.network_plans import fit_moments, neuron_axes, read_network
 from ellq_server.planning import plan_tensors
-from ellq_server.refusals import Busy
+from ellq_server.refusals import Busy, TooLarge
 from ellq_server.requests import read_analyze, read_compress
 from ellq_server.sentence import Workbench, orders_of
 from ellq_server.settings import Settings
@@ -149,6 +149,20 @@ def test_memory_that_is_reserved_is_not_given_twice() -> None:
         with admission.memory(40):
             assert admission.reserved_bytes == 100
     assert admission.reserved_bytes == 0
+
+
+def test_what_never_fits_beside_what_a_call_holds_is_refused_for_good() -> None:
+    admission = Admission(concurrent_calls=2, memory_bytes=100)
+    with admission.call() as one, admission.call() as other:
+        with one.memory(60):
+            with pytest.raises(TooLarge, match="41 bytes of memory beside the 60 that it holds") as caught, one.memory(41):
+                pass
+            assert caught.value.reason == "PAYLOAD_TOO_LARGE"
+            with pytest.raises(Busy), other.memory(41):  # later it will
+                pass
+            with other.memory(20), pytest.raises(Busy), one.memory(40):
+                pass
+        assert (one.held_bytes, other.held_bytes, admission.reserved_bytes) == (0, 0, 0)
 
 
 WIDE = {"fc0.weight": (4096, 1024), "fc1.weight": (64, 4096)}

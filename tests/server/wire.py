@@ -23,6 +23,8 @@ NAMES = {
     "uint8": "U8",
     "int8": "I8",
     "int32": "I32",
+    "uint32": "U32",
+    "int16": "I16",
     "float8_e4m3fn": "F8_E4M3",
     "float8_e5m2": "F8_E5M2",
     "float8_e8m0fnu": "F8_E8M0",

@@ -20,12 +20,15 @@ from ellq_client.cli.options import (
     Server,
     Streams,
     Timeout,
+    local_path,
     request_options,
     shared_options,
 )
 from ellq_client.cli.tls_options import tls_options
 from ellq_client.uris import place_of
 
+LOCAL = ".safetensors (dense or packed), .pth, .onnx, .gguf, .npz, or a folder of shards"
+OUTPUT = "What to write: a .safetensors file, or one of the format of PATH; of a folder a new folder; or a URI for the server."
 CHECKPOINT = "A checkpoint: .safetensors, .pth, .onnx, .gguf or .npz, a folder of shards, or a URI for the server to read."
 
 app = typer.Typer(
@@ -89,9 +92,7 @@ def compress(
     path: Annotated[Any, typer.Argument(metavar="PATH", help=CHECKPOINT, parser=place_of)],
     output: Annotated[
         Any,
-        typer.Option(
-            "--output", "-o", metavar="OUT", help="The .safetensors file to write; of a folder a new folder.", parser=place_of
-        ),
+        typer.Option("--output", "-o", metavar="OUT", help=OUTPUT, parser=place_of),
     ],
     force: Annotated[
         bool, typer.Option("--force", help="Replace OUT (never a folder) and the file of --json when they exist.")
@@ -106,7 +107,7 @@ def compress(
 ) -> None:
     """Compress the weights and certify the cost.
 
-    Needs --rule.     The output has the size of the input, with zeros for cut weights, unless it is packed. A folder is
+    Needs --rule. The output has the size of the input, with zeros for cut weights, unless it is packed. A folder is
     compressed shard by shard; after an interruption the same command goes on.
     """
     from ellq_client.cli import calls
@@ -119,16 +120,31 @@ def compress(
 
 @app.command(epilog=EXPLAINED)
 def pack(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help=CHECKPOINT)],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH",
+            help="On this machine: .safetensors, .pth, .onnx, .gguf, .npz, or a folder of shards.",
+            parser=local_path,
+        ),
+    ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="OUT", help="The .safetensors file to write; of a folder a new folder.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="The .safetensors file to write; of a folder a new folder.",
+            parser=local_path,
+        ),
     ],
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
     """Store weights losslessly in fewer bytes.
 
-    No weight changes and no server is needed; `ellq unpack` gives back the very file.
+    No weight changes and no server is needed; `ellq unpack` gives back the very file. Of .pth, .onnx, .gguf and .npz it
+    keeps the tensors alone, which come back as .safetensors.
     """
     from ellq_client.cli import packing
 
@@ -137,8 +153,14 @@ def pack(
 
 @app.command(epilog=EXPLAINED)
 def unpack(
-    path: Annotated[Path, typer.Argument(metavar="PACKED", help="A packed file, or a folder of packed shards.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DENSE", help="The file or the new folder to write.")],
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="PACKED", help="A packed local file, or a folder of packed shards.", parser=local_path),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="DENSE", help="The file or the new folder to write.", parser=local_path),
+    ],
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
@@ -150,10 +172,13 @@ def unpack(
 
 @app.command(epilog=EXPLAINED)
 def verify(
-    original: Annotated[Path, typer.Argument(metavar="ORIGINAL", help="The .safetensors file or folder that was compressed.")],
-    compressed: Annotated[Path, typer.Argument(metavar="COMPRESSED", help="The .safetensors file or folder that came back.")],
+    original: Annotated[Path, typer.Argument(metavar="ORIGINAL", help=f"What was compressed: {LOCAL}.", parser=local_path)],
+    compressed: Annotated[Path, typer.Argument(metavar="COMPRESSED", help="What came back of it.", parser=local_path)],
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="REPORT", help="The report of --json: check every claim in it, too.")
+        Path | None,
+        typer.Option(
+            "--report", metavar="REPORT", help="The report of --json: check every claim in it, too.", parser=local_path
+        ),
     ] = None,
     network: NetworkFile = None,
     moments: MomentsFile = None,

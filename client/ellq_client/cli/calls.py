@@ -1,8 +1,10 @@
 """What the commands do once their options are understood."""
 
+import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from contextlib import suppress
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,15 @@ import typer
 from ellq_client.channels import server_address
 from ellq_client.cli import choices
 from ellq_client.cli.networks import moments_of, network_of
-from ellq_client.cli.places import check_new, check_report
+from ellq_client.cli.places import check_folder_name, check_new, check_report
 from ellq_client.cli.progress import Work, follow, work_on
 from ellq_client.cli.tables import Screen
 from ellq_client.cli.tls_options import tls_of
 from ellq_client.cli.wording import harmless, in_options
 from ellq_client.client import Client, Run
 from ellq_client.folders.files import PROGRESS
-from ellq_client.report import report_text, write_report
+from ellq_client.folders.finished import REPORT
+from ellq_client.report import FolderCompression, report_text, write_report
 from ellq_client.requests import Request
 from ellq_client.results import Analysis, Compression
 from ellq_client.uris import is_uri
@@ -27,6 +30,8 @@ _RULE_OPTIONS = (
     "q", "p", "eta", "gamma", "beta", "epsilon", "ratio", "n", "m", "max_error", "grade", "measured",
 )  # fmt: skip
 _STANDARD_OUTPUT = "-"
+_REMARKS = {"server.encodings": " (packed is made by the client, with any server)"}
+"""What a fact about a server does not tell, by its name."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +86,17 @@ def compress(path: Path | str, output: Path | str, words: Mapping[str, Any], man
     if options["rule"] is None:
         raise typer.BadParameter(f"needed; one of {', '.join(choices.RULE_OPTIONS)}", param_hint="--rule")
     # a folder's output is checked by the run: it may be one that is half finished
-    if not is_uri(output) and (is_uri(path) or not Path(path).is_dir()):
-        check_new(Path(output), force=manner.force)
-    _check_places(path, output, manner)
+    if not is_uri(output):
+        if is_uri(path) or not os.path.isdir(path):
+            check_new(Path(output), force=manner.force)
+        else:
+            check_folder_name(Path(output), source=Path(path))
+    # a run over a finished folder does nothing but confirm it, so its report may be there, too
+    finished = isinstance(output, Path) and (output / REPORT).is_file() and not os.path.lexists(output / PROGRESS)
+    _check_places(path, output, replace(manner, force=manner.force or finished))
     work = work_on(path, output)
     try:
-        with manner.client() as client, client.compress(path, output, **options) as run:
+        with manner.client() as client, client.compress(path, output, replace_output=manner.force, **options) as run:
             _show(run, work, manner)
     except KeyboardInterrupt as stop:
         if isinstance(output, Path) and (output / PROGRESS).is_dir():
@@ -112,7 +122,7 @@ def capabilities(manner: Manner) -> None:
     """Print what the server can do, one fact a line."""
     with manner.client() as client:
         for line in _facts("server", client.capabilities()):
-            typer.echo(harmless(line))
+            typer.echo(harmless(line + _REMARKS.get(line.partition(": ")[0], "")))
 
 
 def _facts(name: str, value: Any) -> list[str]:
@@ -165,6 +175,16 @@ def _show(run: Run[Analysis] | Run[Compression], work: Work, manner: Manner) -> 
     if manner.json == _STANDARD_OUTPUT:
         sys.stdout.write(report_text(result))
     elif manner.report is not None:
-        write_report(result, manner.report)
+        _write(result, manner.report, force=manner.force)
     if not manner.quiet:
         Screen(to_stderr=manner.json == _STANDARD_OUTPUT).show(result)
+
+
+def _write(result: Analysis, report: Path, *, force: bool) -> None:
+    """Write a report. One that a run confirmed may be there already, if it says the same. Errors: OutputError."""
+    if isinstance(result, FolderCompression) and result.confirmed:
+        with suppress(OSError):
+            if report.read_text(encoding="utf-8") == report_text(result):
+                return
+        check_new(report, force=force)
+    write_report(result, report)

@@ -23,7 +23,7 @@ EXPLAINED = """Exit codes:
 \b
 0    done; for verify: every claim holds
 1    verify found a false claim, or a defect of the server
-2    the command line or the request must change
+2    the command line, the place of the output or the request must change
 3    the server is busy, unavailable or does not let you in
 4    the deadline is over (--timeout)
 5    a local file cannot be read or written
@@ -41,6 +41,7 @@ CODES: dict[type[errors.EllqError], int] = {
     errors.Unsupported: NO_SERVER,
     errors.DeadlineExceeded: DEADLINE,
     errors.SourceError: LOCAL_FILE,
+    errors.InvalidOutput: USAGE,
     errors.OutputError: LOCAL_FILE,
     errors.ReportError: LOCAL_FILE,
     errors.Cancelled: DEFECT,

@@ -9,7 +9,7 @@ import typer
 
 from ellq_client.cli.places import check_new
 from ellq_client.cli.wording import harmless
-from ellq_client.errors import OutputError, SourceError
+from ellq_client.errors import InvalidOutput, SourceError
 from ellq_client.networks import Calibration, Network
 
 _OF_INPUTS = ("box", "l2_radius", "margins")
@@ -73,7 +73,7 @@ def shrink(path: Path, output: Path, network: Path, *, force: bool, quiet: bool)
     beside = output.with_suffix(".network.json")
     for place in (output, beside):
         if place.exists() and path.exists() and place.samefile(path):
-            raise OutputError(f"{place} is the source itself; name another file")
+            raise InvalidOutput(f"{place} is the source itself; name another file")
         check_new(place, force=force)
     told = shrink_file(path, output, Network.load(network), beside)
     if not quiet:

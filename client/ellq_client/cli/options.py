@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ellq_client.uris import is_uri
+
 
 def shared_options(*groups: Callable[..., dict[str, Any]]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the parameters of each group in place of its `**words`."""
@@ -20,6 +22,19 @@ def shared_options(*groups: Callable[..., dict[str, Any]]) -> Callable[[Callable
         return command
 
     return give
+
+
+def local_path(place: str) -> Path:
+    """Return a path on this machine. Errors: BadParameter for a URI."""
+    if is_uri(place):
+        raise typer.BadParameter("a URI is read by a server; this command takes local files")
+    return Path(place)
+
+
+def _report(place: str) -> str:
+    if is_uri(place):
+        raise typer.BadParameter("a report is written to a local file, also when a server reads and writes the weights")
+    return place
 
 
 Server = Annotated[
@@ -54,10 +69,11 @@ OutputEncoding = Annotated[
         help="dense (zeros in place of cut weights: what runtimes read) or packed (lossless, in few bytes; ellq unpack).",
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace OUT when it is a file that exists.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the output when it is a file that exists.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No table and no progress; errors only.")]
 Json = Annotated[
-    str | None, typer.Option("--json", metavar="FILE", help="Write the machine-readable report; - is standard output.")
+    Any,
+    typer.Option("--json", metavar="FILE", help="Write the machine-readable report; - is standard output.", parser=_report),
 ]
 
 RuleName = Annotated[

@@ -3,23 +3,32 @@
 import os
 from pathlib import Path
 
-from ellq_client.errors import OutputError
+from ellq_client.errors import InvalidOutput
+from ellq_client.formats import family_of
 from ellq_client.sinks import check_place
+
+_WEIGHTS = ".safetensors"
 
 
 def check_new(path: Path, *, force: bool) -> None:
     """Check that a file can be written here without replacing one, unless that is wanted. Errors: OutputError."""
     check_place(path)
     if os.path.lexists(path) and not force:
-        raise OutputError(f"{path} exists; --force replaces it")
+        raise InvalidOutput(f"{path} exists; --force replaces it")
+
+
+def check_folder_name(path: Path, *, source: Path) -> None:
+    """Check that what becomes a folder is not named like a file of weights, unless it is there. Errors: InvalidOutput."""
+    if not path.is_dir() and (path.suffix.lower() == _WEIGHTS or family_of(path) is not None):
+        raise InvalidOutput(f"{path} is named like a file, but {source} is a folder and comes back as one; name a folder")
 
 
 def check_report(path: Path, *, source: Path | str, output: Path | str | None, force: bool) -> None:
     """Check the same of a report, which must not take the place of the weights either. Errors: OutputError."""
     if _same(path, source):
-        raise OutputError(f"--json: {path} is the source itself; name another file")
+        raise InvalidOutput(f"--json: {path} is the source itself; name another file")
     if output is not None and _same(path, output):
-        raise OutputError(f"--json: {path} is the output, too; name another file")
+        raise InvalidOutput(f"--json: {path} is the output, too; name another file")
     check_new(path, force=force)
 
 

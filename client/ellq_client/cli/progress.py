@@ -1,5 +1,6 @@
 """How far a run has come, on standard error: a bar on a terminal, now and then a line elsewhere."""
 
+import os
 import sys
 from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -13,6 +14,7 @@ from typing import Protocol
 from ellq_client.checkpoint import stored_bytes
 from ellq_client.cli.pace import Pace
 from ellq_client.cli.wording import harmless, shortened
+from ellq_client.embedded import compiles_first
 from ellq_client.errors import EllqError
 from ellq_client.values import TensorReport
 
@@ -22,8 +24,12 @@ _PATIENCE_SECONDS = 1.5
 _NAME_WIDTH = 20
 
 
-class _Display(Protocol):
-    def __call__(self, done_bytes: int, tensor: str) -> None: ...
+class Display(Protocol):
+    """Shows that so much is done, and at which tensor; "" where there is no saying."""
+
+    def __call__(self, done_bytes: int, tensor: str, /) -> None:
+        """Show it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,8 +47,8 @@ def work_on(path: Path | str, output: Path | str | None = None) -> Work:
     """Return the work on a file or a folder. Errors: SourceError, OutputError for a folder; the run itself refuses files."""
     if isinstance(path, str):
         return Work(path, 0)
-    if not path.is_dir():
-        return Work(path.name, _unpacked_bytes(path) if path.is_file() else 0)
+    if not os.path.isdir(path):  # which raises nothing for a name that is too long, as isfile does not
+        return Work(path.name, _unpacked_bytes(path) if os.path.isfile(path) else 0)
     from ellq_client.folders.folder import open_folder
     from ellq_client.folders.workplace import read_journal
 
@@ -70,7 +76,7 @@ def follow(run: Iterable[TensorReport], work: Work, *, embedded: bool, quiet: bo
     if embedded and not quiet:
         waiting.start()
     try:
-        with _display(work, quiet=quiet) as show:
+        with display(work, quiet=quiet) as show:
             done_bytes = work.done_bytes
             for report in run:
                 waiting.cancel()
@@ -81,11 +87,13 @@ def follow(run: Iterable[TensorReport], work: Work, *, embedded: bool, quiet: bo
 
 
 def _ask_for_patience() -> None:
-    told = "the service in this process is at work; its first start on a machine compiles the kernels, about half a minute"
-    print(f"ellq: {told}", file=sys.stderr, flush=True)
+    if compiles_first():
+        told = "the service in this process compiles its kernels, about half a minute; its later starts do not"
+        print(f"ellq: {told}", file=sys.stderr, flush=True)
 
 
-def _display(work: Work, *, quiet: bool) -> AbstractContextManager[_Display]:
+def display(work: Work, *, quiet: bool) -> AbstractContextManager[Display]:
+    """Return what shows how much of the work is done, unless it is too little to show or should be quiet."""
     terminal = sys.stderr.isatty()
     if quiet or (not terminal and work.total_bytes < _WORTH_LINES_BYTES):
         return nullcontext(lambda done_bytes, tensor: None)
@@ -93,7 +101,7 @@ def _display(work: Work, *, quiet: bool) -> AbstractContextManager[_Display]:
 
 
 @contextmanager
-def _bar(work: Work) -> Generator[_Display]:
+def _bar(work: Work) -> Generator[Display]:
     """Show one line that fits 80 columns: two names of 20, a bar of 10, sizes and time."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
@@ -115,21 +123,22 @@ def _bar(work: Work) -> Generator[_Display]:
         yield show
 
 
-def _lines(work: Work, clock: Callable[[], float] = monotonic) -> _Display:
-    told = _LINES * work.done_bytes // max(work.total_bytes, 1)
+def _lines(work: Work, clock: Callable[[], float] = monotonic) -> Display:
+    shown = _LINES * work.done_bytes // max(work.total_bytes, 1)
     pace = Pace(work.total_bytes, done_bytes=work.done_bytes, clock=clock)
     if work.done_bytes:
         print(f"ellq: {harmless(work.name)}: {work.done_bytes / 1e6:.1f} MB were done before", file=sys.stderr)
 
     def show(done_bytes: int, tensor: str) -> None:
-        nonlocal told
+        nonlocal shown
         seconds = pace.remaining_seconds(done_bytes)
-        share = _LINES * done_bytes // max(work.total_bytes, 1)
-        if share > told:
-            told = share
+        reached = _LINES * done_bytes // max(work.total_bytes, 1)
+        if reached > shown:
+            shown = reached
             sizes = f"{done_bytes / 1e6:.1f} of {work.total_bytes / 1e6:.1f} MB"
-            told_left = "" if seconds is None else f", about {_left(seconds)}"
-            print(f"ellq: {harmless(work.name)}: {sizes}{told_left}, at {tensor}", file=sys.stderr)
+            left = "" if seconds is None else f", about {_left(seconds)}"
+            at = tensor and f", at {tensor}"
+            print(f"ellq: {harmless(work.name)}: {sizes}{left}{at}", file=sys.stderr)
 
     return show
 

@@ -11,13 +11,17 @@ from rich.text import Text
 
 from ellq_client.certificates import NetworkCertificate
 from ellq_client.cli.treatments import explained, untouched
-from ellq_client.cli.wording import harmless, shortened
+from ellq_client.cli.wording import harmless, in_options, shortened
 from ellq_client.formats import family_of
+from ellq_client.report import FolderCompression
 from ellq_client.results import Analysis, Compression
 from ellq_client.rules import ErrorBudget, Fraction, Lasso, LqBound, NOfM, PqIndex, Rule, SparsityIndex, Tail
 from ellq_client.values import Summary, TensorReport
 
 _MOST_ROWS = 500
+_MOST_NAMES = 500
+_FEW_NAMES = 3
+"""Names for each reason, where a person reads them; whatever else reads gets most of them."""
 _PLAIN_WIDTH = 160
 _LEAST_NAME_WIDTH = 12
 _FIRST_NUMBER = 3
@@ -57,12 +61,13 @@ class Screen:
             self._console.print(_tensor_table(measured[:_MOST_ROWS], result, width=self._console.width))
         if len(measured) > _MOST_ROWS:
             self._say(f"... and {len(measured) - _MOST_ROWS} more tensors; --json has them all")
-        for line in untouched(result) if isinstance(result, Compression) else explained(result):
+        most_names = _FEW_NAMES if self._console.is_terminal else _MOST_NAMES
+        for line in untouched(result) if isinstance(result, Compression) else explained(result, most_names=most_names):
             self._say(line)
         for line in _totals(result):
             self._say(line)
         for warning in result.warnings:
-            self._say(f"warning: {warning.text}")
+            self._say(f"warning: {in_options(warning.text)}")
 
     def _say(self, text: str) -> None:
         self._console.print(harmless(text), markup=False)
@@ -97,32 +102,41 @@ def _cells(tensor: TensorReport) -> list[str]:
 
 def _totals(result: Analysis) -> list[str]:
     summary = result.summary
-    lines = ["", f"measured   {summary.compressible_tensors} of {summary.tensors} tensors, {_count(summary.weights)} weights"]
+    measured = f"{summary.compressible_tensors} of {_counted(summary.tensors, 'tensor')}, {_counted(summary.weights, 'weight')}"
+    if not summary.compressible_tensors:
+        measured += ": nothing is compressible; `untouched` tells why"
+    lines = ["", f"measured   {measured}"]
     if summary.global_ is not None:
         indices = summary.global_
         lines.append(f"together   SI {indices.sparsity_index:.4g}, PQI {indices.pq_index:.4f}")
     if result.rule is not None:
         lines += _cost(summary, numbers=sum(prod(tensor.shape) for tensor in result.tensors))
-        lines.append(f"           {_promise(result.rule)}")
-        if result.request.moments_sha256 is not None and not result.request.magnitudes_only:
+        if summary.compressible_tensors:
+            lines.append(f"           {_promise(result.rule)}")
+        if summary.compressible_tensors and result.request.moments_sha256 is not None and not result.request.magnitudes_only:
             chosen = [] if isinstance(result.rule, ErrorBudget | Lasso) else [_WENT_BY]
             lines += [f"           {sentence}" for sentence in (*chosen, _SHOWN)]
         lines += _network(result.network)
     dead = sum(tensor.allocation.dead_neurons or 0 for tensor in result.tensors if tensor.allocation is not None)
     if dead:
-        lines.append(
-            f"dead       {_count(dead)} neurons that nothing uses any more were cut; `ellq shrink` takes them out for good"
-        )
+        lines.append(f"dead       {_counted(dead, 'neuron')} without any use left: cut; `ellq shrink` takes such out for good")
     if isinstance(result, Compression) and result.output is not None:
         same = family_of(Path(result.source.name)) is None  # what was of another format had another size
         size = f"{_count(result.header_bytes + result.payload_bytes)} bytes{' as before' if same else ''}"
         told = size if family_of(result.output) is None else "all else as in the source"
-        stored = f"{told}: cut weights are stored as zeros" if result.packed is None else result.packed.told()
-        lines.append(f"written    {result.output}, {stored}")
+        stored = f"{told}: {_stored(summary)}" if result.packed is None else result.packed.told()
+        done = "confirmed" if isinstance(result, FolderCompression) and result.confirmed else "written  "
+        lines.append(f"{done}  {result.output}, {stored}")
+        if done == "confirmed":
+            lines.append("           it was finished already: every byte was checked, and nothing was done")
     elif isinstance(result, Compression) and result.stored is not None:
-        told = f"{_count(result.stored.length_bytes)} bytes as before: cut weights are stored as zeros"
+        told = f"{_count(result.stored.length_bytes)} bytes as before: {_stored(summary)}"
         lines.append(f"written    {result.stored.uri} by the server, {told}")
     return lines
+
+
+def _stored(summary: Summary) -> str:
+    return "cut weights are stored as zeros" if summary.compressible_tensors else "nothing was cut, all is as in the source"
 
 
 def _cost(summary: Summary, *, numbers: int) -> list[str]:
@@ -163,6 +177,10 @@ def _population(rule: Rule) -> str:
 def _bound(value: float) -> str:
     """Return an upper bound with four decimals, rounded up: it must stay one on the screen."""
     return str(Decimal(value).quantize(Decimal("0.0001"), rounding=ROUND_CEILING))
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{_count(number)} {what}{'' if number == 1 else 's'}"
 
 
 def _count(number: int) -> str:

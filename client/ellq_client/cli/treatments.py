@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from ellq_client.results import Analysis
 from ellq_client.values import TensorReport
 
-_MOST_NAMES = 500
-
 _REASONS = {
     "dtype": "no floating point weights that the server compresses",
     "dimensions": "fewer than two dimensions",
@@ -31,20 +29,23 @@ def untouched(result: Analysis) -> list[str]:
     return ["", f"untouched  {reasons.total()} of {len(result.tensors)} tensors ({told})"]
 
 
-def explained(result: Analysis) -> list[str]:
-    """Return why tensors are left alone or laid out otherwise than (out, in), and what was not sent; a line for each reason."""
+def explained(result: Analysis, *, most_names: int) -> list[str]:
+    """Return why tensors are left alone or laid out otherwise than (out, in), and what was not sent; a line for each reason.
+
+    `most_names` is how many names each reason gets.
+    """
     alone = [tensor for tensor in result.tensors if tensor.measurement is None]
     turned = [tensor for tensor in result.tensors if tensor.measurement is not None and tensor.neuron_axis != (0,)]
     lines: list[str] = []
     if turned:
         lines += ["", f"laid out   {len(turned)} of {len(result.tensors)} tensors otherwise than (out, in)"]
-        lines += _grouped({tensor.name: _axes(tensor, result) for tensor in turned})
+        lines += _grouped({tensor.name: _axes(tensor, result) for tensor in turned}, most_names)
     if alone:
         lines += ["", f"untouched  {len(alone)} of {len(result.tensors)} tensors"]
-        lines += _grouped({tensor.name: _reason(tensor, result) for tensor in alone})
+        lines += _grouped({tensor.name: _reason(tensor, result) for tensor in alone}, most_names)
     if result.not_sent:
         lines += ["", f"not sent   {len(result.not_sent)} parts of the file"]
-        lines += _grouped(result.not_sent)
+        lines += _grouped(result.not_sent, most_names)
     return lines
 
 
@@ -58,14 +59,14 @@ def _axes(tensor: TensorReport, result: Analysis) -> str:
     return f"neurons along axis {axes}: {result.notes.get(tensor.name, 'as the request says')}"
 
 
-def _grouped(reasons: Mapping[str, str]) -> list[str]:
-    """Return a line for each reason, with the names of all that it holds for."""
+def _grouped(reasons: Mapping[str, str], most_names: int) -> list[str]:
+    """Return a line for each reason, with the names of what it holds for."""
     names: defaultdict[str, list[str]] = defaultdict(list)
     for name, reason in reasons.items():
         names[reason].append(name)
-    return [f"           {len(those)}: {reason}: {_listed(those)}" for reason, those in names.items()]
+    return [f"           {len(those)}: {reason}: {_listed(those, most_names)}" for reason, those in names.items()]
 
 
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMES} more; --json has them all" if len(names) > _MOST_NAMES else ""
-    return ", ".join(names[:_MOST_NAMES]) + more
+def _listed(names: list[str], most: int) -> str:
+    more = f", ... and {len(names) - most} more; --json has them all" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

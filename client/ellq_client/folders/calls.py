@@ -8,18 +8,19 @@ import shutil
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from ellq_client import by_reference, conversations
 from ellq_client.actions import Action, Event
 from ellq_client.enclosures import Enclosures
-from ellq_client.errors import OutputError
+from ellq_client.errors import InvalidOutput
 from ellq_client.fitting import fitted
 from ellq_client.folders.chain import source_of
-from ellq_client.folders.files import PROGRESS, trees_of
+from ellq_client.folders.files import PROGRESS
 from ellq_client.folders.finished import REPORT, finished_report
 from ellq_client.folders.folder import Folder, open_folder
 from ellq_client.folders.parts import compress_parts
+from ellq_client.folders.places import check_apart
 from ellq_client.folders.plan import fingerprint_of, plan_of
 from ellq_client.folders.torn import without_torn
 from ellq_client.folders.totals import result_of
@@ -30,7 +31,7 @@ from ellq_client.requests import Request
 from ellq_client.results import Analysis, Compression
 from ellq_client.retrying import Patience
 from ellq_client.sources import Source, WeightSource, open_source
-from ellq_client.uris import is_uri
+from ellq_client.uris import check_path, is_uri
 
 
 def analyze(
@@ -50,20 +51,25 @@ def compress(
     patience: Patience,
     *,
     streams: Callable[[], int],
+    replace_output: bool,
 ) -> Generator[Action, Event, Compression]:
     """Compress the weights into a file, a folder into a folder, either into memory without an output.
 
     Of a folder at most `streams()` parts are under way at a time, which changes nothing but the time that it takes.
     """
+    if not replace_output and isinstance(output, Path) and not is_folder(weights) and os.path.lexists(output):
+        raise InvalidOutput(f"{output} exists, and replace_output is False")
     if is_uri(weights) or isinstance(output, str):
-        return (yield from by_reference.compress(weights, output, request, enclosures, patience))
+        calls = by_reference.compress(weights, output, request, enclosures, patience, replace_output=replace_output)
+        return (yield from calls)
     if output is None or not is_folder(weights):
         return (yield from conversations.compress(_source(weights), output, request, enclosures, patience))
     folder = open_folder(Path(weights))
     request = without_torn(fitted(request, source_of(folder.shards, name=folder.name), enclosures), folder.shards)
-    _check_apart(folder, output)
+    check_apart(folder.path, output)
     plan = plan_of(folder, request)
-    told = finished_report(folder, plan, output) if (output / REPORT).is_file() else None
+    told = _finished(folder, plan, output)
+    confirmed = told is not None
     if told is None:
         with Workplace(output, plan) as place:
             width = streams()
@@ -73,26 +79,30 @@ def compress(
             _put_in_place(folder, told, place)
     else:
         shutil.rmtree(output / PROGRESS, ignore_errors=True)  # there when a kill came between the last file and the end
-    return result_of(folder, told, output)
+    return result_of(folder, told, output, confirmed=confirmed)
 
 
 def is_folder(weights: WeightSource) -> TypeGuard[str | os.PathLike[str]]:
     """Return whether these weights lie in a folder."""
-    return not isinstance(weights, Mapping) and Path(weights).is_dir()
+    return not isinstance(weights, Mapping) and os.path.isdir(weights)  # of a name that is too long, Path would raise
 
 
 def _source(weights: WeightSource) -> Source:
+    check_path(weights)
     if not is_folder(weights):
         return open_source(weights)
     folder = open_folder(Path(weights))
     return source_of(folder.shards, name=folder.name)
 
 
-def _check_apart(folder: Folder, output: Path) -> None:
-    """Refuse an output that would be read as source, or overwrite it. Errors: OutputError."""
-    source, place = folder.path.resolve(), output.resolve()
-    if source.is_relative_to(place) or any(place.is_relative_to(tree) for tree in trees_of(source)):
-        raise OutputError(f"{output} and the source {folder.path} lie one in the other; name a folder elsewhere")
+def _finished(folder: Folder, plan: Mapping[str, Any], output: Path) -> FolderReport | None:
+    """Return the report of an output that this plan left finished; None: there is something to do, or to be refused by."""
+    try:
+        return finished_report(folder, plan, output) if (output / REPORT).is_file() else None
+    except InvalidOutput:
+        if os.path.lexists(output / PROGRESS):
+            return None  # it goes on, or says itself with which command
+        raise
 
 
 def _put_in_place(folder: Folder, told: FolderReport, place: Workplace) -> None:

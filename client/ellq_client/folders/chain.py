@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ellq.v1.frames import Data
-from ellq_client.checkpoint import LENGTH_BYTES, Checkpoint, StoredTensor, parse_header
+from ellq.v1.safetensors import LENGTH_BYTES
+from ellq_client.checkpoint import Checkpoint, StoredTensor, parse_header
 from ellq_client.folders.folder import Shard
 from ellq_client.framing import FRAME_BYTES
 from ellq_client.packing.reading import open_checkpoint

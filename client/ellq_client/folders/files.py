@@ -49,7 +49,7 @@ def refuse(folder: Path, problems: Sequence[str]) -> None:
     """Raise SourceError that lists the problems, if there are any."""
     if problems:
         told = [*problems[:_MOST_TOLD], *([f"and {len(problems) - _MOST_TOLD} more"] if len(problems) > _MOST_TOLD else [])]
-        raise SourceError("\n  ".join([f"{folder} cannot be compressed as it is:", *told]))
+        raise SourceError("\n  ".join([f"{folder} cannot be read as a checkpoint:", *told]))
 
 
 def _walk(directory: Path, root: Path, trees: Sequence[Path]) -> Iterator[FolderFile | str]:

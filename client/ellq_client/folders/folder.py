@@ -4,15 +4,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ellq_client.checkpoint import LENGTH_BYTES, StoredTensor, header_length, parse_header
+from ellq_client.checkpoint import StoredTensor, parse_header
 from ellq_client.errors import SourceError
 from ellq_client.folders.files import FolderFile, list_files, refuse
 from ellq_client.folders.index import SUFFIX, Index, read_index
+from ellq_client.formats import family_of
 from ellq_client.packing.naming import dense_name
 from ellq_client.packing.source import PackedSource
-from ellq_client.sources import FileSource, open_safetensors
+from ellq_client.sources import FileSource, open_safetensors, read_header
 
 _WEIGHTS = ".safetensors"
+
+_OF_TRAINING = ("optimizer", "rng_state", "scaler", "scheduler", "training_args")
+"""How names of files begin that lie beside weights and are none, in formats that hold weights."""
+
+_MOST_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ def open_folder(path: Path) -> Folder:
     refuse(path, list(_unspeakable(path, files)))
     index = _find_index(path, files)
     weights = _weights(path, files)
-    refuse(path, _misplaced(index, weights))
+    refuse(path, _misplaced(index, weights, _elsewhere(path, files)))
     shards = _open_shards(path, weights)
     if index is not None:
         refuse(path, list(_contradictions(index, shards)))
@@ -112,18 +118,36 @@ def _weights(path: Path, files: Mapping[str, FolderFile]) -> dict[str, FolderFil
     return found
 
 
-def _misplaced(index: Index | None, weights: Mapping[str, FolderFile]) -> list[str]:
-    """Return what is wrong with the set of files."""
+def _misplaced(index: Index | None, weights: Mapping[str, FolderFile], elsewhere: Sequence[str]) -> list[str]:
+    """Return what is wrong with the set of files; of a folder without weights also where there are some."""
     if index is None:
         if len(weights) == 1:
             return []
         found = ", ".join(sorted(weights)) or "none"
-        return [f"it has no *{SUFFIX}, so there must be exactly one {_WEIGHTS} file in it; found: {found}"]
+        alone = f"it has no *{SUFFIX}, so there must be exactly one {_WEIGHTS} file in it; found: {found}"
+        return [alone] if weights else [alone, *elsewhere]
     named = set(index.weight_map.values())
     missing, strays = sorted(named - {*weights}), sorted({*weights} - named)
     missing = [f"{index.name} names the shard {name!r}, which is no {_WEIGHTS} file here" for name in missing]
     strays = [f"{name} is no shard that {index.name} names; move it elsewhere" for name in strays]
     return missing + strays
+
+
+def _elsewhere(path: Path, files: Mapping[str, FolderFile]) -> list[str]:
+    """Return which weights lie here otherwise than as shards, and what to name instead."""
+    formats = [name for name in files if "/" not in name and family_of(Path(name)) and not name.startswith(_OF_TRAINING)]
+    inside = sorted({name.rpartition("/")[0] for name in files if name.endswith(_WEIGHTS) and "/" in name})
+    told: list[str] = []
+    if formats:
+        told.append(f"weights of another format are taken file by file: ellq compress {path / formats[0]} ({_some(formats)})")
+    if inside:
+        told.append(f"weights of folders in it are taken folder by folder: ellq compress {path / inside[0]} ({_some(inside)})")
+    return told
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return f"here: {', '.join(names[:_MOST_NAMES])}{more}"
 
 
 def _open_shards(path: Path, weights: Mapping[str, FolderFile]) -> tuple[Shard, ...]:
@@ -143,7 +167,7 @@ def _open_shard(name: str, file: FolderFile) -> Shard:
     source = open_safetensors(file.path, name=name)
     if name != file.name and isinstance(source, FileSource):
         raise SourceError(f"{file.name} is named like a packed shard, but is not packed; rename it")
-    header = source.head(header_length(source.head(LENGTH_BYTES)))
+    header = read_header(source)
     return Shard(name, source, header, parse_header(header, size_bytes=source.size_bytes, name=name))
 
 

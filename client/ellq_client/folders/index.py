@@ -60,8 +60,8 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object; plain JSON readers would take the last of equal names without a word."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
         raise ValueError(f"it names {twice!r} twice")
     return found
 

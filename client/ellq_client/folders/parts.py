@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ellq_client.actions import Action, Event, together
-from ellq_client.checkpoint import LENGTH_BYTES, header_length
 from ellq_client.conversations import Task
 from ellq_client.enclosures import Enclosures
 from ellq_client.errors import EllqError
@@ -14,12 +13,14 @@ from ellq_client.folders.finished import holds
 from ellq_client.folders.folder import Folder, Shard
 from ellq_client.folders.pooled import Pool, goes_apart
 from ellq_client.folders.sink import ShardsSink
+from ellq_client.folders.sketches import indices_of
 from ellq_client.folders.totals import as_one
 from ellq_client.folders.workplace import Workplace
 from ellq_client.report import Part, Report, ServerCall, report_of
 from ellq_client.requests import Request
 from ellq_client.results import Compression, SourceFile, compression_of, header_digest
 from ellq_client.retrying import Deadline, Patience
+from ellq_client.sources import read_header
 
 
 @dataclass(frozen=True)
@@ -100,10 +101,8 @@ def _compress(shards: Sequence[Shard], directory: Path, asked: Asked, *, name: s
 def _compress_apart(pooled: Pool) -> Generator[Action, Event, Report]:
     """Compress shards in calls of their own; return the report of one."""
     results, sketch = yield from pooled.compress()
-    from ellq_client.folders.sketches import indices_of  # the math is needed for no other checkpoint
-
     source, first = pooled.task.source, results[0]
-    header = source.head(header_length(source.head(LENGTH_BYTES)))
+    header = read_header(source)
     return as_one(
         SourceFile(source.name, source.size_bytes, header_digest(header)),
         [_timeless(result) for result in results],

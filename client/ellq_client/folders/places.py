@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from ellq_client.errors import OutputError
+from ellq_client.errors import InvalidOutput, OutputError
+from ellq_client.folders.files import trees_of
 
 
 @contextmanager
@@ -19,6 +20,13 @@ def reported(path: Path) -> Generator[None]:
         yield
     except OSError as error:
         raise OutputError(f"cannot write {error.filename or path}: {error.strerror}") from error
+
+
+def check_apart(source: Path, output: Path) -> None:
+    """Refuse an output that would be read as source, or overwrite it. Errors: InvalidOutput."""
+    root, place = source.resolve(), output.resolve()
+    if root.is_relative_to(place) or any(place.is_relative_to(tree) for tree in trees_of(root)):
+        raise InvalidOutput(f"{output} and the source {source} lie one in the other; name a folder elsewhere")
 
 
 def create(place: Path) -> BinaryIO:

@@ -50,14 +50,17 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return, in words, what two plans differ in."""
     if old.get("schema") != SCHEMA:
         return ["it was begun by another version of ellq"]
-    asked, asks = old["request"], new["request"]
-    options = [name for name in asks if asked.get(name) != asks[name]]
     before = {shard["name"]: shard for shard in old["shards"]}
     now = {shard["name"]: shard for shard in new["shards"]}
     names = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
-    told = [f"it was begun with another {name}: {asked.get(name)}, now {asks[name]}" for name in options]
+    told = [f"it was begun with {option}" for option in other_options(old["request"], new["request"])]
     told += [f"{name} of the source is not what it was then" for name in names]
     return told + (["the index of the source is not what it was then"] if old["index"] != new["index"] else [])
+
+
+def other_options(asked: Mapping[str, Any], asks: Mapping[str, Any]) -> list[str]:
+    """Return, in words, what was asked otherwise."""
+    return [f"another {name}: {asked.get(name)}, now {asks[name]}" for name in asks if asked.get(name) != asks[name]]
 
 
 def _has_fields(plan: Mapping[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from ellq_client.conversations import SKETCH_PASSES, Task
 from ellq_client.errors import ProtocolError
 from ellq_client.folders.folder import Shard
 from ellq_client.folders.sink import ShardsSink
+from ellq_client.folders.sketches import for_shard, merged
 from ellq_client.requests import Request
 from ellq_client.results import Compression, compression_of
 from ellq_client.rules import ErrorBudget
@@ -54,16 +55,12 @@ class Pool:
             last = yield from self._together([self.task.measure(shard.source, previous=whole) for shard in self.shards])
             found = _sketches(last)
             expect(bool(found), "no sketch in any summary, though one was asked for")
-            from ellq_client.folders.sketches import merged  # the math is needed for no other checkpoint
-
             whole = merged(found, first_pass=number == 0)
             if whole.final:
                 return whole, last
         raise ProtocolError(f"the sketch is not final after {SKETCH_PASSES} passes")
 
     def _compress(self, place: int, whole: pb.Sketch, last: Sequence[pb.Summary]) -> Generator[Action, Event, Compression]:
-        from ellq_client.folders.sketches import for_shard
-
         shard = self.shards[place]
         task = replace(self.task, source=shard.source)
         sink = ShardsSink((shard,), self.directory, encoding=task.request.encoding)

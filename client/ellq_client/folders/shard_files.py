@@ -3,27 +3,27 @@
 import os
 from pathlib import Path
 
+from ellq.v1.frames import Data
 from ellq_client.folders.folder import Shard
 from ellq_client.folders.places import create
 from ellq_client.packing.entropies import PackedSizes
 from ellq_client.packing.naming import stored_name
-from ellq_client.packing.packer import Packer
+from ellq_client.packing.packer import PackedWriter, Packer
 from ellq_client.requests import Encoding
 
 
 class ShardFile:
-    """A dense shard: the header of its original, then weights. Errors: OSError."""
+    """A dense shard: bytes as they come. Errors: OSError."""
 
     sizes: PackedSizes | None = None
     """What packing made of it; None when it is dense or not finished."""
 
-    def __init__(self, place: Path, opening: bytes) -> None:
-        """Create the file, in place of whatever had its name, and write how it begins."""
+    def __init__(self, place: Path) -> None:
+        """Create the file, in place of whatever had its name."""
         self._file = create(place)
-        self._file.write(opening)
 
-    def write(self, data: memoryview) -> None:
-        """Append weights."""
+    def write(self, data: Data) -> None:
+        """Append bytes."""
         self._file.write(data)
 
     def finish(self) -> None:
@@ -40,27 +40,34 @@ class PackedShardFile(ShardFile):
     """The same, packed. Errors: OSError; ExtraMissing."""
 
     def __init__(self, place: Path, packer: Packer) -> None:
-        self._packer = packer
-        super().__init__(place, packer.opening)
+        """Create the file and write how it begins."""
+        super().__init__(place)
+        try:
+            self._writer = PackedWriter(packer, write=self._file.write, rewrite=self._rewrite)
+        except BaseException:
+            self.close()
+            raise
 
-    def write(self, data: memoryview) -> None:
-        """Append what is packed by now."""
-        for piece in self._packer.take(data):
-            self._file.write(piece)
+    def write(self, data: Data) -> None:
+        """Append what is packed of these weights by now."""
+        self._writer.take(data)
 
     def finish(self) -> None:
         """Write what is left and the header, and flush everything to the disk."""
-        for piece in self._packer.finish():
-            self._file.write(piece)
-        self._file.seek(0)
-        self._file.write(self._packer.header())
+        sizes = self._writer.finish()
         super().finish()
-        self.sizes = self._packer.sizes()
+        self.sizes = sizes
+
+    def _rewrite(self, data: bytes) -> None:
+        self._file.seek(0)
+        self._file.write(data)
 
 
 def begin_shard(shard: Shard, directory: Path, encoding: Encoding) -> ShardFile:
-    """Return the file of a shard in this folder."""
+    """Return the file of a shard in this folder, which takes the weights next."""
     place = directory / stored_name(shard.name, encoding)
     if encoding == "packed":
         return PackedShardFile(place, Packer(shard.header, name=shard.name))
-    return ShardFile(place, shard.header)
+    file = ShardFile(place)
+    file.write(shard.header)
+    return file

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ellq.v1.meanings import read_meanings
+from ellq.v1.safetensors import COMPRESSIBLE_DTYPES
 from ellq_client.checkpoint import StoredTensor
 from ellq_client.folders.folder import Shard
 from ellq_client.formats.layouts import globs_of, left_alone
@@ -33,7 +34,7 @@ def _torn(shards: Sequence[Shard]) -> Iterator[str]:
 
 
 def _could_be_weights(tensor: StoredTensor) -> bool:
-    return "F" in tensor.dtype and len(tensor.shape) > 1
+    return tensor.dtype in COMPRESSIBLE_DTYPES and len(tensor.shape) > 1
 
 
 def _one_after_the_other(shards: Sequence[Shard]) -> Iterator[StoredTensor]:

@@ -1,5 +1,6 @@
 """What the parts of a folder come to, together."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import hypot, inf, nextafter
@@ -18,9 +19,32 @@ _NORM_ERROR = 2.0**-40
 _LEAST_NORM = 2.0**-960
 """A smaller norm may have lost digits, as a subnormal number."""
 
+MOST_WARNINGS = 100
+"""Warnings of one call."""
 
-def result_of(folder: Folder, told: FolderReport, output: Path) -> FolderCompression:
-    """Return the value of a folder that is compressed."""
+_ORDER = (
+    "glob_without_match", "quantized_passed_through", "stored_values", "scale_unusable", "nothing_compressible",
+    "nonfinite_passed_through",
+)  # fmt: skip
+"""In which order one call warns."""
+
+_OF_ALL = ("glob_without_match", "nothing_compressible")
+"""True of the whole only when true of every part."""
+
+_ONCE = ("stored_values",)
+"""Told once of a whole; the subject is the first of many."""
+
+_COUNTED = {
+    "quantized_passed_through": (("quantised layer ", "quantised layers "),),
+    "stored_values": (("tensor of 8 bits has", "tensors of 8 bits have"), ("of it is of its", "of them is of their")),
+}
+"""Texts that begin with a count: what changes from one to many."""
+
+_COUNT = re.compile(r"(\d+) ")
+
+
+def result_of(folder: Folder, told: FolderReport, output: Path, *, confirmed: bool) -> FolderCompression:
+    """Return the value of a folder that is compressed; `confirmed`: by an earlier call."""
     reports = [part.report for part in told.parts]
     first, summary = reports[0], _summary(reports)
     header = chained_header((shard.header, shard.tensors) for shard in folder.shards)
@@ -39,6 +63,7 @@ def result_of(folder: Folder, told: FolderReport, output: Path) -> FolderCompres
         weights=None,
         packed=_packed(reports),
         folder=told,
+        confirmed=confirmed,
     )
 
 
@@ -56,12 +81,13 @@ def as_one(source: SourceFile, reports: Sequence[Report], *, global_: Indices) -
 
     The norms are upper bounds of those of the shards, in the last digits above what one call says.
     """
+    summary = _summary(reports)
     return replace(
         reports[0],
         source=source,
         output=OutputFile(source.name, source.size_bytes, _packed(reports)),
         tensors=tuple(_numbered(reports)),
-        summary=replace(_summary(reports), global_=global_),
+        summary=replace(summary, global_=global_, warnings=summary.warnings[:MOST_WARNINGS]),
     )
 
 
@@ -83,7 +109,7 @@ def _summary(reports: Sequence[Report]) -> Summary:
         frobenius=_norm([total.frobenius or 0.0 for total in totals]),
         frobenius_ratio=_ratio(reports),
         network=totals[0].network,  # with a network there is one part; without, all of them say that there is none
-        warnings=tuple(_warnings(totals)),
+        warnings=_warnings(totals),
         timings=None,
     )
 
@@ -110,13 +136,33 @@ def _ratio(reports: Sequence[Report]) -> float:
     return min(mean * (1 + _NORM_ERROR), 1.0)
 
 
-def _warnings(totals: Sequence[Summary]) -> Iterator[ReportWarning]:
-    """Yield what holds of the whole folder: that nothing matches or can be compressed must be so in every part."""
-    told = {(one.code, one.subject): one for total in totals for one in total.warnings}
-    for (code, subject), warning in told.items():
-        among = sum((code, subject) in {(one.code, one.subject) for one in total.warnings} for total in totals)
-        if code == "nonfinite_passed_through" or among == len(totals):
-            yield warning
+def _warnings(totals: Sequence[Summary]) -> tuple[ReportWarning, ...]:
+    """Return what one call with everything would warn of, in its order and in its words.
+
+    That a glob matches nothing, or that nothing can be compressed, must be so in every part; what counts adds up.
+    """
+    told: dict[tuple[str, str], list[ReportWarning]] = {}
+    for warning in (one for total in totals for one in total.warnings):
+        told.setdefault((warning.code, "" if warning.code in _ONCE else warning.subject), []).append(warning)
+    found = [_together(alike) for (code, _), alike in told.items() if code not in _OF_ALL or len(alike) == len(totals)]
+    return tuple(sorted(found, key=_rank))
+
+
+def _rank(warning: ReportWarning) -> tuple[int, str]:
+    place = _ORDER.index(warning.code) if warning.code in _ORDER else len(_ORDER)
+    return place, warning.subject if warning.code == "quantized_passed_through" else ""
+
+
+def _together(alike: Sequence[ReportWarning]) -> ReportWarning:
+    """Return one warning for several of a kind and a subject; where their text begins with a count, with the sum of these."""
+    counts = [_COUNT.match(one.text) for one in alike]
+    if alike[0].code not in _COUNTED or len(alike) == 1 or not all(counts):
+        return alike[0]
+    text = max(alike, key=lambda one: not one.text.startswith("1 ")).text
+    for one, many in _COUNTED[alike[0].code] if text.startswith("1 ") else ():
+        text = text.replace(one, many, 1)
+    total = sum(int(count[1]) for count in counts if count)
+    return replace(alike[0], text=_COUNT.sub(f"{total} ", text, count=1))
 
 
 def _size_warning(folder: Folder) -> Iterator[ReportWarning]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Self
 
-from ellq_client.errors import OutputError, ReportError
+from ellq_client.errors import InvalidOutput, OutputError, ReportError
 from ellq_client.folders.files import PROGRESS
 from ellq_client.folders.places import flush_names, open_own, put, read_own, reported
 from ellq_client.folders.plan import differences, read_plan
@@ -42,7 +42,7 @@ class Workplace:
             self._lock = _lock(self.directory)
         try:
             self._agree_on(plan)
-            self._cut_torn_line()
+            self._recorded_bytes = self._cut_torn_line()
             self.finished = {part.shards: part for part in read_journal(output)}
             self._worth_keeping = bool(self.finished)
             self._recording = Lock()
@@ -56,10 +56,14 @@ class Workplace:
         with self._recording, reported(self.directory):
             self._worth_keeping = True
             flush_names(self.directory)
-            with open(open_own(self.directory / _JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as journal:
-                journal.write(line)
-                journal.flush()
-                os.fsync(journal.fileno())
+            journal = open_own(self.directory / _JOURNAL, os.O_WRONLY | os.O_CREAT)
+            try:
+                if os.fstat(journal).st_size > self._recorded_bytes:  # a disk that was full may have taken half of a line
+                    os.truncate(journal, self._recorded_bytes)
+                _append(journal, line)
+            finally:
+                os.close(journal)
+            self._recorded_bytes += len(line)
             self.finished[part.shards] = part
 
     def forget(self, part: Part) -> None:
@@ -113,11 +117,13 @@ class Workplace:
                 advice = "repeat the command that began it, or remove it"
                 raise OutputError("\n  ".join([f"{self.output} holds an unfinished compression; {advice}:", *problems]))
             return
-        others = [name for name in os.listdir(self.output) if name != PROGRESS]
+        with reported(self.output):
+            others = [name for name in os.listdir(self.output) if name != PROGRESS]
         if others:
             if self._began:
-                self.directory.rmdir()
-            raise OutputError(f"{self.output} is not empty ({min(others)}, ...); name a new folder or an empty one")
+                with suppress(OSError):
+                    self.directory.rmdir()
+            raise InvalidOutput(f"{self.output} is not empty ({min(others)}, ...); name a new folder or an empty one")
         with reported(self.directory):
             strays = [entry.name for entry in os.scandir(self.directory) if not _is_torn_copy(entry)]
         if strays:
@@ -126,13 +132,25 @@ class Workplace:
             put(json.dumps(plan, indent=1).encode(), place, by=self.directory / _COPY)
             flush_names(self.directory)
 
-    def _cut_torn_line(self) -> None:
-        """Remove what a kill left of a last line."""
+    def _cut_torn_line(self) -> int:
+        """Remove what a kill left of a last line; return the length of the journal."""
         journal = self.directory / _JOURNAL
         with reported(journal):
-            if os.path.lexists(journal):
-                with open(open_own(journal, os.O_RDWR), "rb+") as file:
-                    os.truncate(file.fileno(), file.read().rfind(b"\n") + 1)
+            if not os.path.lexists(journal):
+                return 0
+            with open(open_own(journal, os.O_RDWR), "rb+") as file:
+                whole = file.read().rfind(b"\n") + 1
+                os.truncate(file.fileno(), whole)
+                return whole
+
+
+def _append(handle: int, line: bytes) -> None:
+    """Write a line at the end of a file, and flush it to the disk."""
+    os.lseek(handle, 0, os.SEEK_END)
+    left = memoryview(line)
+    while left:
+        left = left[os.write(handle, left) :]
+    os.fsync(handle)
 
 
 def read_journal(output: Path) -> list[Part]:
@@ -178,7 +196,7 @@ def _make(directory: Path) -> bool:
     except FileExistsError:
         if directory.is_dir() and not (directory.name == PROGRESS and directory.is_symlink()):
             return False
-        raise OutputError(f"{directory} is no folder; name a new one or an empty one") from None
+        raise InvalidOutput(f"{directory} is no folder; name a new one or an empty one") from None
     return True
 
 
@@ -187,7 +205,11 @@ def _lock(directory: Path) -> int:
     handle = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        if not os.path.samestat(os.fstat(handle), os.stat(directory)):
+            raise FileNotFoundError
+    except (BlockingIOError, FileNotFoundError) as error:
         os.close(handle)
-        raise OutputError(f"another process is at work on {directory.parent}") from None
+        if isinstance(error, BlockingIOError):
+            raise OutputError(f"another process is at work on {directory.parent}") from None
+        raise OutputError(f"another process ended its work on {directory.parent} just now; repeat the command") from None
     return handle

@@ -5,8 +5,9 @@ from itertools import chain
 from pathlib import Path
 
 from ellq.v1.frames import Data
+from ellq.v1.safetensors import METADATA
 from ellq_client.arrays import file_order, header_of
-from ellq_client.checkpoint import METADATA, StoredTensor, stored_bytes
+from ellq_client.checkpoint import StoredTensor, stored_bytes
 from ellq_client.errors import SourceError
 from ellq_client.formats.contents import Contents, Entry
 from ellq_client.framing import FRAME_BYTES, framed

@@ -6,7 +6,6 @@ The mask has a bit for every word, the lowest of a byte first; where it pays to 
 """
 
 from struct import Struct
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ from ellq_client.errors import SourceError
 from ellq_client.packing.entropies import Tally
 from ellq_client.packing.sections import EVERY, HEAD, read_section, write_every, write_section
 from ellq_client.packing.words import Bytes, WordKind, Words, join, split, spread
+from ellq_client.packing.zstd import Compressor, Decompressor
 
 LENGTH = Struct("<I")
 
@@ -24,8 +24,8 @@ def overhead_bytes(kind: WordKind) -> int:
     return LENGTH.size + (1 + kind.width) * HEAD.size
 
 
-def write_block(words: Words, kind: WordKind, by: Any, tally: Tally) -> bytes:
-    """Return the block of these words and count them; `by` is a compressor. At most `overhead_bytes` longer than they are."""
+def write_block(words: Words, kind: WordKind, by: Compressor, tally: Tally) -> bytes:
+    """Return the block of these words and count them. At most `overhead_bytes` longer than they are."""
     mask = words != 0
     zeros = len(words) - int(np.count_nonzero(mask))
     masked = zeros * 8 * kind.width > len(words)
@@ -38,8 +38,8 @@ def write_block(words: Words, kind: WordKind, by: Any, tally: Tally) -> bytes:
     return LENGTH.pack(len(content)) + content
 
 
-def read_block(content: memoryview, count: int, kind: WordKind, by: Any) -> Words:
-    """Return the `count` words of a block without its length; `by` is a decompressor. Errors: SourceError."""
+def read_block(content: memoryview, count: int, kind: WordKind, by: Decompressor) -> Words:
+    """Return the `count` words of a block without its length. Errors: SourceError."""
     sections = _sections(content, 1 + kind.width)
     mask = _read_mask(*sections[0], count, by)
     kept = count if mask is None else int(np.count_nonzero(mask))
@@ -48,12 +48,12 @@ def read_block(content: memoryview, count: int, kind: WordKind, by: Any) -> Word
     return words if mask is None else spread(words, mask)
 
 
-def _write_mask(mask: npt.NDArray[np.bool_], by: Any) -> bytes:
+def _write_mask(mask: npt.NDArray[np.bool_], by: Compressor) -> bytes:
     bits = np.packbits(mask, bitorder="little")
     return write_section(bits, np.bincount(bits, minlength=256), by)
 
 
-def _read_mask(coding: int, content: memoryview, count: int, by: Any) -> npt.NDArray[np.bool_] | None:
+def _read_mask(coding: int, content: memoryview, count: int, by: Decompressor) -> npt.NDArray[np.bool_] | None:
     if coding == EVERY and not len(content):
         return None
     bits: Bytes = read_section(coding, content, -(-count // 8), by)

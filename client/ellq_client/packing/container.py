@@ -17,17 +17,16 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from ellq_client.checkpoint import LENGTH_BYTES, METADATA, Checkpoint, StoredTensor, parse_header
+from ellq.v1.safetensors import LENGTH_BYTES, METADATA, PACKED_FORMAT
+from ellq_client.checkpoint import HEADER_BYTES_MAX, Checkpoint, StoredTensor, parse_header
 from ellq_client.errors import OutputError, SourceError
 from ellq_client.packing.blocks import overhead_bytes
 from ellq_client.packing.words import BLOCK_WORDS, kind_of
 
-FORMAT = "ellq-packed"
+FORMAT = PACKED_FORMAT
 VERSION = "1"
 DIGEST_BYTES = 32
 
-_HEADER_BYTES_MAX = 100_000_000
-"""What the safetensors library reads."""
 _ALIGNMENT = 8
 
 
@@ -80,8 +79,8 @@ def packed_header(dense: bytes, tensors: Sequence[StoredTensor], lengths: Sequen
         offset += length
     told = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
     told += b" " * max(room_bytes - LENGTH_BYTES - len(told), -len(told) % _ALIGNMENT)
-    if len(told) > _HEADER_BYTES_MAX:
-        raise OutputError(f"packed, the header would have {len(told)} bytes; safetensors allows {_HEADER_BYTES_MAX}")
+    if len(told) > HEADER_BYTES_MAX:
+        raise OutputError(f"packed, the header would have {len(told)} bytes; safetensors allows {HEADER_BYTES_MAX}")
     return len(told).to_bytes(LENGTH_BYTES, "little") + told
 
 

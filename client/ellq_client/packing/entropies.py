@@ -31,7 +31,7 @@ class PackedSizes:
         logical, stored, limit = (
             f"{size:,}".replace(",", " ") for size in (self.logical_bytes, self.stored_bytes, self.limit_bytes)
         )
-        return f"{logical} bytes packed in {stored} ({self.ratio:.2f}x; entropy limit {limit})"
+        return f"{logical} bytes packed in {stored} ({self.ratio:.2f}x; order-0 entropy {limit})"
 
 
 def together(sizes: Sequence[PackedSizes]) -> PackedSizes:
@@ -43,9 +43,9 @@ def together(sizes: Sequence[PackedSizes]) -> PackedSizes:
     )
 
 
-def limit_bytes_of(header_bytes: int, tallies: Iterable["Tally"]) -> int:
-    """Return the limit of a file: its header as it is, and the entropy of its tensors."""
-    return header_bytes + ceil(fsum(tally.entropy_bits for tally in tallies) / 8)
+def limit_bytes_of(header_bytes: int, entropy_bits: Iterable[float]) -> int:
+    """Return the limit of a file: its header as it is, and the entropy of each of its tensors."""
+    return header_bytes + ceil(fsum(entropy_bits) / 8)
 
 
 class Tally:

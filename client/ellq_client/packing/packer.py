@@ -1,6 +1,6 @@
 """Dense safetensors bytes in, the bytes of a packed file out. Writes nothing itself."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from hashlib import sha256
 
@@ -25,9 +25,10 @@ class Packer:
         """Take the header of the dense file, its length bytes included. Errors: ExtraMissing; SourceError for no header."""
         self._dense = header
         _, self._tensors = dense_tensors(header, name=name)
-        self._tallies = [Tally(kind_of(tensor.dtype)) for tensor in self._tensors]
         self._lengths: list[int] = []
         """Of the parts that are finished."""
+        self._entropy_bits: list[float] = []
+        """Of the tensors that are finished."""
         self._compressor = compressor()
         self._pending = bytearray()
         self._begin_tensor()
@@ -67,7 +68,7 @@ class Packer:
         return PackedSizes(
             logical_bytes=len(self._dense) + sum(tensor.length_bytes for tensor in self._tensors),
             stored_bytes=len(self.opening) + sum(self._lengths),
-            limit_bytes=limit_bytes_of(len(self._dense), self._tallies),
+            limit_bytes=limit_bytes_of(len(self._dense), self._entropy_bits),
         )
 
     def _begin_tensor(self) -> None:
@@ -76,6 +77,7 @@ class Packer:
         at_end = len(self._lengths) == len(self._tensors)
         self._missing = 0 if at_end else self._tensors[len(self._lengths)].length_bytes
         self._kind = kind_of("U8" if at_end else self._tensors[len(self._lengths)].dtype)
+        self._tally = Tally(self._kind)
         self._plan_block()
 
     def _plan_block(self) -> None:
@@ -85,7 +87,7 @@ class Packer:
     def _block(self, dense: bytearray | memoryview) -> bytes:
         self._digest.update(dense)
         words = np.frombuffer(dense, self._kind.dtype)
-        block = write_block(words, self._kind, self._compressor, self._tallies[len(self._lengths)])
+        block = write_block(words, self._kind, self._compressor, self._tally)
         self._stored += len(block)
         self._missing -= len(dense)
         self._pending = bytearray()
@@ -97,5 +99,27 @@ class Packer:
         while not self._missing and len(self._lengths) < len(self._tensors):
             digest = self._digest.digest()
             self._lengths.append(self._stored + len(digest))
+            self._entropy_bits.append(self._tally.entropy_bits)
             self._begin_tensor()
             yield digest
+
+
+class PackedWriter:
+    """Hands a packer's bytes to whatever writes a file: `write` appends to it, `rewrite` puts bytes over its first ones."""
+
+    def __init__(self, packer: Packer, *, write: Callable[[bytes], object], rewrite: Callable[[bytes], object]) -> None:
+        """Write how the file begins."""
+        self._packer, self._write, self._rewrite = packer, write, rewrite
+        self._write(packer.opening)
+
+    def take(self, data: Data) -> None:
+        """Write what is packed by now."""
+        for piece in self._packer.take(data):
+            self._write(piece)
+
+    def finish(self) -> PackedSizes:
+        """Write what is left and the header, and return what packing made of the file."""
+        for piece in self._packer.finish():
+            self._write(piece)
+        self._rewrite(self._packer.header())
+        return self._packer.sizes()

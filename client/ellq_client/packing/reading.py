@@ -42,6 +42,8 @@ class PackedCheckpoint(Checkpoint):
         self.header, self.size_bytes = self._description.header, self._description.size_bytes
         self.tensors = self._description.tensors
         self._begins = [tensor.begin for tensor in self.tensors]
+        self._checked: set[int] = set()
+        """Places of tensors whose digest holds."""
         self._offsets: tuple[int, list[int]] = (-1, [])
         self._block: tuple[int, int, Words] = (-1, -1, np.zeros(0, np.uint8))
 
@@ -50,13 +52,14 @@ class PackedCheckpoint(Checkpoint):
         tensor = self.tensors[place]
         digest = sha256()
         for number in range(blocks_of(tensor)):
-            words = self._read_block(place, number)
+            words = self._cached_block(place, number)
             digest.update(words.view(np.uint8).data)
             yield words
         with self._told(tensor):
             self._check_end(place)
             if digest.digest() != self._stored_digest(place):
                 raise SourceError("its bytes do not have their digest")
+        self._checked.add(place)
 
     def payload(self) -> Iterator[memoryview]:
         """Yield the bytes of all tensors, and check every digest."""
@@ -65,7 +68,7 @@ class PackedCheckpoint(Checkpoint):
                 yield words.view(np.uint8).data
 
     def read(self, begin: int, length: int) -> bytearray:
-        """Return bytes of the dense file. No digest is checked: `sizes` and `payload` do."""
+        """Return bytes of the dense file. Of a tensor that is read for the first time all is decoded, to check its digest."""
         data = bytearray(length)
         view = memoryview(data)
         end = begin + length
@@ -90,17 +93,27 @@ class PackedCheckpoint(Checkpoint):
 
     def sizes(self) -> PackedSizes:
         """Read everything, check every digest, and return what packing made of it."""
-        tallies = [Tally(kind_of(tensor.dtype)) for tensor in self.tensors]
-        for place, tally in enumerate(tallies):
-            for words in self.words(place):
-                tally.count(words)
-        return PackedSizes(self.size_bytes, self._container.size_bytes, limit_bytes_of(len(self.header), tallies))
+        bits = [self._entropy_bits(place) for place in range(len(self.tensors))]
+        return PackedSizes(self.size_bytes, self._container.size_bytes, limit_bytes_of(len(self.header), bits))
 
     def __exit__(self, *_: object) -> None:
         self._container.__exit__()
 
+    def _entropy_bits(self, place: int) -> float:
+        tally = Tally(kind_of(self.tensors[place].dtype))
+        for words in self.words(place):
+            tally.count(words)
+        return tally.entropy_bits
+
+    def _check(self, place: int) -> None:
+        """Check the digest of a tensor, unless that was done."""
+        if place not in self._checked:
+            for _ in self.words(place):
+                pass
+
     def _fill(self, view: memoryview, begin: int, place: int) -> None:
         """Copy what a range that begins there has of a tensor."""
+        self._check(place)
         tensor = self.tensors[place]
         block_bytes = BLOCK_WORDS * kind_of(tensor.dtype).width
         first, last = max(begin, tensor.begin), min(begin + len(view), tensor.end)

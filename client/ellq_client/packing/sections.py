@@ -16,7 +16,7 @@ import numpy as np
 
 from ellq_client.errors import SourceError
 from ellq_client.packing.words import Bytes
-from ellq_client.packing.zstd import expanded, shrunk
+from ellq_client.packing.zstd import Compressor, Decompressor, expanded, shrunk
 
 PLAIN, ZSTD, PAIRS, EVERY = range(4)
 
@@ -29,8 +29,8 @@ _LEAST_SAVED = 64
 """A coding that saves less than one byte in so many is not worth the time to decode it."""
 
 
-def write_section(plain: Bytes, counts: Any, by: Any) -> bytes:
-    """Return the section of these bytes, `counts` of which have each of 256 values; `by` is a compressor."""
+def write_section(plain: Bytes, counts: Any, by: Compressor) -> bytes:
+    """Return the section of these bytes, `counts` of which have each of 256 values."""
     coding, content = PLAIN, plain.tobytes()
     frequent = np.argsort(-counts, kind="stable")[:_FREQUENT].astype(np.uint8)
     rare = len(plain) - int(counts[frequent].sum())
@@ -48,8 +48,8 @@ def write_every() -> bytes:
     return HEAD.pack(EVERY, 0)
 
 
-def read_section(coding: int, content: memoryview, length: int, by: Any) -> Bytes:
-    """Return the `length` bytes of a section; `by` is a decompressor. Errors: SourceError."""
+def read_section(coding: int, content: memoryview, length: int, by: Decompressor) -> Bytes:
+    """Return the `length` bytes of a section. Errors: SourceError."""
     if coding == PLAIN:
         if len(content) != length:
             raise SourceError(f"a section has {len(content)} bytes in place of {length}")
@@ -61,7 +61,7 @@ def read_section(coding: int, content: memoryview, length: int, by: Any) -> Byte
     raise SourceError(f"a section has coding {coding}; known are {PLAIN} to {PAIRS}, and {EVERY} for a mask")
 
 
-def _paired(plain: Bytes, frequent: Bytes, rare: int, by: Any) -> bytes:
+def _paired(plain: Bytes, frequent: Bytes, rare: int, by: Compressor) -> bytes:
     nibble_of = np.full(256, _FREQUENT, np.uint8)
     nibble_of[frequent] = np.arange(_FREQUENT, dtype=np.uint8)
     nibbles = np.zeros(len(plain) + len(plain) % 2, np.uint8)
@@ -72,7 +72,7 @@ def _paired(plain: Bytes, frequent: Bytes, rare: int, by: Any) -> bytes:
     return frequent.tobytes() + _COUNT.pack(rare) + others + frame
 
 
-def _unpaired(content: memoryview, length: int, by: Any) -> Bytes:
+def _unpaired(content: memoryview, length: int, by: Decompressor) -> Bytes:
     start = _FREQUENT + _COUNT.size
     rare = _COUNT.unpack_from(content, _FREQUENT)[0] if len(content) >= start else 0
     if len(content) < start + rare or rare > length:

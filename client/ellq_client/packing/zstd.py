@@ -1,10 +1,26 @@
 """The entropy coder: Zstandard, whose literals are Huffman coded."""
 
 from types import ModuleType
-from typing import Any
+from typing import Protocol
 
 from ellq_client.errors import ExtraMissing, SourceError
 from ellq_client.packing.words import Bytes
+
+
+class Compressor(Protocol):
+    """Makes one frame of bytes, which tells its content size."""
+
+    def compress(self, data: Bytes, /) -> bytes:
+        """Return the frame."""
+        ...
+
+
+class Decompressor(Protocol):
+    """Undoes it."""
+
+    def decompress(self, data: memoryview, *, allow_extra_data: bool) -> bytes:
+        """Return what a frame holds."""
+        ...
 
 
 def zstandard() -> ModuleType:
@@ -16,7 +32,7 @@ def zstandard() -> ModuleType:
     return package
 
 
-def compressor() -> Any:
+def compressor() -> Compressor:
     """Return a compressor for bytes without order, of which equal runs are chance: it hardly looks for any.
 
     Found in them, a match of seven symbols takes more bits than their Huffman codes; a table of 64 entries finds few of those,
@@ -37,18 +53,18 @@ def compressor() -> Any:
     return package.ZstdCompressor(compression_params=parameters)
 
 
-def decompressor() -> Any:
+def decompressor() -> Decompressor:
     """Return a decompressor: making one takes as long as a good part of a block. Errors: ExtraMissing."""
     return zstandard().ZstdDecompressor()
 
 
-def expanded(frame: memoryview, length: int, by: Any) -> bytes:
+def expanded(frame: memoryview, length: int, by: Decompressor) -> bytes:
     """Return what one frame holds, which is `length` bytes; no more memory is taken. Errors: SourceError."""
     package = zstandard()
     try:
         if package.frame_content_size(frame) != length:  # it is what the decoder would allocate
             raise SourceError(f"a frame does not tell that it holds {length} bytes")
-        found: bytes = by.decompress(frame, allow_extra_data=False)
+        found = by.decompress(frame, allow_extra_data=False)
     except package.ZstdError as error:
         raise SourceError(f"a frame cannot be decompressed: {error}") from error
     if len(found) != length:
@@ -56,6 +72,6 @@ def expanded(frame: memoryview, length: int, by: Any) -> bytes:
     return found
 
 
-def shrunk(plain: Bytes, by: Any) -> bytes:
+def shrunk(plain: Bytes, by: Compressor) -> bytes:
     """Return the frame of these bytes."""
     return by.compress(plain)

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ellq.v1.scales import FLOAT8
+from ellq.v1.safetensors import COMPRESSIBLE_DTYPES
 from ellq_client.checkpoint import StoredTensor
 from ellq_client.errors import ReportError
 from ellq_client.requests import Override, Request
 from ellq_client.rules import LqBound, PqIndex, Rule, SparsityIndex, parameters
 from ellq_client.values import IndexOrders
 from ellq_math import rules as math_rules
-from ellq_math.dtypes import WEIGHT_DTYPES
 from ellq_math.network.findings import Grade
 
 TABLE_NAMES = ("*embed*", "*wte.*", "*wpe.*", "*lm_head*")
@@ -88,7 +87,7 @@ def math_rule(rule: Rule) -> math_rules.Rule:
 
 def _reason(tensor: StoredTensor, request: Request, overrides: Sequence[Override]) -> str | None:
     treatment = _treatment(overrides)
-    if tensor.dtype not in WEIGHT_DTYPES and tensor.dtype not in FLOAT8:
+    if tensor.dtype not in COMPRESSIBLE_DTYPES:
         return "dtype"
     if len(tensor.shape) < 2:
         return "dimensions"

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from ellq.v1.scales import FLOAT8
+from ellq.v1.safetensors import COMPRESSIBLE_DTYPES, FLOAT8
 from ellq_client.checkpoint import Checkpoint, StoredTensor
 from ellq_client.verifying.factors import Factor
 from ellq_math import measuring
@@ -131,7 +131,7 @@ class Matrix:
 
 def is_compressible(tensor: StoredTensor) -> bool:
     """Return whether weights of this dtype and shape can be cut at all."""
-    return (tensor.dtype in WEIGHT_DTYPES or tensor.dtype in FLOAT8) and len(tensor.shape) > 1
+    return tensor.dtype in COMPRESSIBLE_DTYPES and len(tensor.shape) > 1
 
 
 def bits_of(dtype: str) -> AnyKind:

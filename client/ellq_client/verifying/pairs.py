@@ -40,18 +40,23 @@ class Verification:
 
     def told(self) -> str:
         """Return what was checked, for a person."""
-        lines = [f"holds: {self.tensors} tensors, same header, same length"]
-        differ = f"holds: {self.changed_tensors} tensors differ, "
+        lines = [f"holds: {_counted(self.tensors, 'tensor')}; as safetensors, both have the same header and the same length"]
+        differ = f"holds: {_counted(self.changed_tensors, 'tensor')} {'differs' if self.changed_tensors == 1 else 'differ'}, "
+        cut = _counted(self.weights_cut, "weight")
         if self.refitted_tensors:
-            lines.append(f"{differ}by zeros in place of {self.weights_cut} weights and, in {self.refitted_tensors}, new values")
+            lines.append(f"{differ}by zeros in place of {cut} and, in {self.refitted_tensors}, new values")
         else:
-            lines.append(f"{differ}only by zeros in place of {self.weights_cut} weights")
+            lines.append(f"{differ}only by zeros in place of {cut}")
         if not self.report_checked:
             lines.append("no report given: nothing is said about indices, kept counts and certificates")
         else:
             which = "every other claim" if self.unchecked else "every claim"
             lines.append(f"holds: {which} of the report, recomputed from what was handed in")
         return "\n".join([*lines, *(f"NOT CHECKED: {phrase}" for phrase in self.unchecked)])
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def hold(

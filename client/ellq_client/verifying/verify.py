@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ellq_client.enclosures import AnyMoments, AnyNetwork
-from ellq_client.errors import ReportError
+from ellq_client.errors import ReportError, SourceError
 from ellq_client.formats import family_of
 from ellq_client.report import read_report
 from ellq_client.verifying.folders import verify_folders
@@ -35,8 +35,12 @@ def verify(
     if report is None and (network is not None or moments is not None):
         raise ReportError("a network and moments serve to check the claims of a report, but no report is given")
     place = None if report is None else Path(report)
-    if Path(original).is_dir() and Path(compressed).is_dir():
+    if os.path.isdir(original) and os.path.isdir(compressed):
         return verify_folders(Path(original), Path(compressed), place, network=network, moments=moments)
+    if os.path.isdir(original) != os.path.isdir(compressed):
+        folder, file = (original, compressed) if os.path.isdir(original) else (compressed, original)
+        other = "a file" if os.path.exists(file) else "not there"
+        raise SourceError(f"{folder} is a folder, {file} is {other}; two files or two folders are held against each other")
     told = None if place is None else read_report(place)
     with opened(Path(original)) as before, opened(Path(compressed)) as after:
         held = hold(before, after, told, network=network, moments=moments)

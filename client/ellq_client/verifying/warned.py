@@ -31,12 +31,12 @@ def _due(report: Report, meanings: Meanings) -> dict[str, Mapping[str, str]]:
     nonfinite = [tensor.name for tensor in report.tensors if tensor.reason == "nonfinite"]
     taken = {tensor.name for tensor in report.tensors if tensor.reason in (None, "nonfinite")}
     bare = [name for name in meanings.scales.without if name in taken][:1]
-    packings, unusable = meanings.packed.layers, meanings.scales.unusable
+    layouts, unusable = meanings.quantized.layers, meanings.scales.unusable
     return {
         "glob_without_match": {glob: f"the glob {glob!r} matches no tensor" for glob in _idle_globs(report)},
         "nonfinite_passed_through": {name: f"tensor {name!r} holds NaN or infinity" for name in nonfinite},
         "nothing_compressible": {} if taken else {"": "no tensor is compressible"},
-        "quantized_passed_through": {name: f"{count} quantised layers ({name})" for name, count in packings.items()},
+        "quantized_passed_through": {name: f"{count} quantised layers ({name})" for name, count in layouts.items()},
         "stored_values": {name: f"tensor {name!r} has 8 bits and no scale" for name in bare},
         "scale_unusable": {name: f"tensor {name!r}: {why}" for name, why in unusable.items()},
     }

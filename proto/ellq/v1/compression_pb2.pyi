@@ -153,6 +153,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_STORE_DENIED: _ClassVar[ErrorReason]
     ERROR_REASON_STORE_UNAVAILABLE: _ClassVar[ErrorReason]
     ERROR_REASON_UNEXPECTED_DATA: _ClassVar[ErrorReason]
+    ERROR_REASON_OUTPUT_EXISTS: _ClassVar[ErrorReason]
 ACTIVATION_KIND_UNSPECIFIED: ActivationKind
 ACTIVATION_KIND_IDENTITY: ActivationKind
 ACTIVATION_KIND_RELU: ActivationKind
@@ -264,6 +265,7 @@ ERROR_REASON_OBJECT_CHANGED: ErrorReason
 ERROR_REASON_STORE_DENIED: ErrorReason
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason
 ERROR_REASON_UNEXPECTED_DATA: ErrorReason
+ERROR_REASON_OUTPUT_EXISTS: ErrorReason
 
 class AnalyzeRequest(_message.Message):
     __slots__ = ("options", "data", "moments")
@@ -316,7 +318,7 @@ class CompressRequest(_message.Message):
     def __init__(self, options: _Optional[_Union[CompressOptions, _Mapping]] = ..., data: _Optional[bytes] = ..., moments: _Optional[_Union[Moments, _Mapping]] = ...) -> None: ...
 
 class CompressOptions(_message.Message):
-    __slots__ = ("selection", "indices", "rule", "nonfinite", "ignore_zeros", "neuron_reports", "encoding", "sketch", "network", "magnitudes_only", "remove_dead_neurons", "source_uri", "output_uri")
+    __slots__ = ("selection", "indices", "rule", "nonfinite", "ignore_zeros", "neuron_reports", "encoding", "sketch", "network", "magnitudes_only", "remove_dead_neurons", "source_uri", "output_uri", "replace_output")
     SELECTION_FIELD_NUMBER: _ClassVar[int]
     INDICES_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
@@ -330,6 +332,7 @@ class CompressOptions(_message.Message):
     REMOVE_DEAD_NEURONS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_URI_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_URI_FIELD_NUMBER: _ClassVar[int]
+    REPLACE_OUTPUT_FIELD_NUMBER: _ClassVar[int]
     selection: Selection
     indices: IndexOptions
     rule: Rule
@@ -343,7 +346,8 @@ class CompressOptions(_message.Message):
     remove_dead_neurons: bool
     source_uri: str
     output_uri: str
-    def __init__(self, selection: _Optional[_Union[Selection, _Mapping]] = ..., indices: _Optional[_Union[IndexOptions, _Mapping]] = ..., rule: _Optional[_Union[Rule, _Mapping]] = ..., nonfinite: _Optional[_Union[NonfinitePolicy, str]] = ..., ignore_zeros: bool = ..., neuron_reports: bool = ..., encoding: _Optional[_Union[Encoding, str]] = ..., sketch: _Optional[_Union[Sketch, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., magnitudes_only: bool = ..., remove_dead_neurons: bool = ..., source_uri: _Optional[str] = ..., output_uri: _Optional[str] = ...) -> None: ...
+    replace_output: bool
+    def __init__(self, selection: _Optional[_Union[Selection, _Mapping]] = ..., indices: _Optional[_Union[IndexOptions, _Mapping]] = ..., rule: _Optional[_Union[Rule, _Mapping]] = ..., nonfinite: _Optional[_Union[NonfinitePolicy, str]] = ..., ignore_zeros: bool = ..., neuron_reports: bool = ..., encoding: _Optional[_Union[Encoding, str]] = ..., sketch: _Optional[_Union[Sketch, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., magnitudes_only: bool = ..., remove_dead_neurons: bool = ..., source_uri: _Optional[str] = ..., output_uri: _Optional[str] = ..., replace_output: bool = ...) -> None: ...
 
 class Network(_message.Message):
     __slots__ = ("topology", "inputs")
@@ -682,7 +686,7 @@ class CompressResponse(_message.Message):
     def __init__(self, manifest: _Optional[_Union[Manifest, _Mapping]] = ..., plans: _Optional[_Union[TensorPlans, _Mapping]] = ..., reports: _Optional[_Union[TensorReports, _Mapping]] = ..., neurons: _Optional[_Union[NeuronReports, _Mapping]] = ..., summary: _Optional[_Union[Summary, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Manifest(_message.Message):
-    __slots__ = ("request_id", "version", "header_bytes", "payload_bytes", "tensors", "compressible_tensors", "compressible_weights", "indices", "rule", "header_sha256")
+    __slots__ = ("request_id", "version", "header_bytes", "payload_bytes", "tensors", "compressible_tensors", "compressible_weights", "indices", "rule", "header_sha256", "weights_before")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     HEADER_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -693,6 +697,7 @@ class Manifest(_message.Message):
     INDICES_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
     HEADER_SHA256_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_BEFORE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     version: str
     header_bytes: int
@@ -703,7 +708,8 @@ class Manifest(_message.Message):
     indices: IndexOptions
     rule: Rule
     header_sha256: bytes
-    def __init__(self, request_id: _Optional[str] = ..., version: _Optional[str] = ..., header_bytes: _Optional[int] = ..., payload_bytes: _Optional[int] = ..., tensors: _Optional[int] = ..., compressible_tensors: _Optional[int] = ..., compressible_weights: _Optional[int] = ..., indices: _Optional[_Union[IndexOptions, _Mapping]] = ..., rule: _Optional[_Union[Rule, _Mapping]] = ..., header_sha256: _Optional[bytes] = ...) -> None: ...
+    weights_before: int
+    def __init__(self, request_id: _Optional[str] = ..., version: _Optional[str] = ..., header_bytes: _Optional[int] = ..., payload_bytes: _Optional[int] = ..., tensors: _Optional[int] = ..., compressible_tensors: _Optional[int] = ..., compressible_weights: _Optional[int] = ..., indices: _Optional[_Union[IndexOptions, _Mapping]] = ..., rule: _Optional[_Union[Rule, _Mapping]] = ..., header_sha256: _Optional[bytes] = ..., weights_before: _Optional[int] = ...) -> None: ...
 
 class TensorPlans(_message.Message):
     __slots__ = ("plans",)

@@ -62,13 +62,19 @@ class CompressionServiceServicer(object):
         """Measures the weights of one safetensors stream and reports indices; with a rule it also reports what Compress
         would keep and certify, without sending weights back.
 
-        Request: one `options` frame, then `data` frames that concatenate to one safetensors file.
+        Request: one `options` frame, `moments` frames if there are any, then `data` frames that concatenate to one safetensors
+        file; with AnalyzeOptions.source_uri no `data` frames, because the server reads the weights itself.
         Response: `manifest`, `plans` until every tensor is named, then `reports` (each followed by its `neurons`, when
-        asked for) in offset order, then `summary`.
+        asked for) in offset order, then `summary`; with AnalyzeOptions.plans_only no `reports`.
 
-        Errors: INVALID_ARGUMENT the request must change (options, stream, or beyond the limits of GetCapabilities for ever);
-        RESOURCE_EXHAUSTED the server is busy, see RetryInfo; UNAVAILABLE the server is draining (without details for a running
-        call that outlived the drain); DEADLINE_EXCEEDED and CANCELLED as usual; INTERNAL a defect of the server.
+        Errors, by their code:
+        INVALID_ARGUMENT the request must change: its options, its stream, what is beyond the limits of GetCapabilities for ever,
+        or a URI (REFERENCES_OFF, INVALID_URI, URI_NOT_ALLOWED, OBJECT_NOT_FOUND, OBJECT_CHANGED, STORE_DENIED, UNEXPECTED_DATA);
+        RESOURCE_EXHAUSTED the server is busy, see RetryInfo (BUSY);
+        UNAVAILABLE the server is draining (DRAINING; without details for a running call that outlived the drain), or the store of
+        a URI does not answer now, see RetryInfo (STORE_UNAVAILABLE);
+        DEADLINE_EXCEEDED and CANCELLED as usual;
+        INTERNAL a defect of the server (DEFECT), or a certificate that its own re-check refutes (CERTIFICATE_REFUTED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -79,9 +85,12 @@ class CompressionServiceServicer(object):
 
         Request: as for Analyze. Response: as for Analyze, with `data` frames: first the header, then after every `reports`
         frame the bytes of the tensors it names, in the same order. With dense encoding the concatenation of all `data`
-        frames is a safetensors file with the header of the input, byte for byte.
+        frames is a safetensors file with the header of the input, byte for byte. With CompressOptions.output_uri no `data` frames:
+        the server writes the same bytes itself, and the summary has `stored`.
 
-        Errors: as for Analyze. After an error the data received so far is worthless and must be discarded.
+        Errors: as for Analyze, and INVALID_ARGUMENT for an output that is there and is not to be replaced (OUTPUT_EXISTS).
+        UNAVAILABLE (STORE_UNAVAILABLE) speaks of either store. After an error the data received so far is worthless and must be
+        discarded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,7 +99,7 @@ class CompressionServiceServicer(object):
     def GetCapabilities(self, request, context):
         """Tells what this server can do and what it refuses.
 
-        Errors: UNAVAILABLE the server is draining.
+        Errors, by their code: UNAVAILABLE the server is draining (DRAINING).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ellq.v1.packings import Packed, Stored, ends_with_any, find_packed
+from ellq.v1.quantized import QuantizedLayers, Stored, ends_with_any, find_quantized
 from ellq.v1.scales import Scale, Scales, find_scales
 
 QUANTIZED, SCALE, SCALE_UNUSABLE = "quantized", "scale", "scale_unusable"
@@ -14,20 +14,20 @@ QUANTIZED, SCALE, SCALE_UNUSABLE = "quantized", "scale", "scale_unusable"
 class Meanings:
     """What names, dtypes and shapes of a stream tell."""
 
-    packed: Packed
+    quantized: QuantizedLayers
     scales: Scales
 
     def reason(self, name: str) -> str | None:
         """Return why a tensor passes through, whatever anybody asks; None: it is weights, or nothing known."""
         scales = self.scales
-        if name in self.packed.tensors:
+        if name in self.quantized.tensors:
             return QUANTIZED
         if name in scales.names:
             return SCALE
         if name in scales.unusable:
             return SCALE_UNUSABLE
         # scales and zero points of a layer whose codes are in another shard
-        orphan = name not in scales.usable and ends_with_any(name, self.packed.endings)
+        orphan = name not in scales.usable and ends_with_any(name, self.quantized.endings)
         return QUANTIZED if orphan else None
 
     def scale_of(self, name: str) -> Scale | None:
@@ -37,5 +37,5 @@ class Meanings:
 
 def read_meanings(tensors: Sequence[Stored]) -> Meanings:
     """Return what a header tells of its tensors."""
-    packed = find_packed(tensors)
-    return Meanings(packed, find_scales(tensors, packed))
+    quantized = find_quantized(tensors)
+    return Meanings(quantized, find_scales(tensors, quantized))

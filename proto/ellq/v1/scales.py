@@ -3,14 +3,13 @@
 The real value of such a weight is its stored value times its scale, whatever the scale is called: `weight_scale_inv`, too.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from ellq.v1.packings import Packed, Stored, ends_with_any
-
-FLOAT8 = ("F8_E4M3", "F8_E5M2")
-"""The dtypes of 8 bits that are compressed."""
+from ellq.v1.quantized import QuantizedLayers, Stored, ends_with_any, layer_of, leaf_of, turns_codes
+from ellq.v1.safetensors import FLOAT8
 
 SCALE_DTYPES = ("F32", "BF16", "F16", "F8_E8M0")
 """The dtypes of scales by which a product with 8 bits is exact in float64."""
@@ -21,11 +20,20 @@ BLOCK = 128
 _ALWAYS = (".weight_scale", ".weight_scale_inv", ".scale_weight")
 """Names that nothing but scales has, so that one whose weight is in another shard is known, too."""
 
-_OF_WEIGHT = (".weight_scale", ".weight_scale_inv", ".scale_weight", ".scale")
+_OF_WEIGHT = (*_ALWAYS, ".scale")
 """Beside `LAYER.weight`."""
 
 _OF_OTHERS = ("_scale", "_scale_inv")
 """Behind the name of a weight that is called otherwise."""
+
+_LIKE_SCALES = ("_scale", "_scales", "_scale_inv", "_scaling_factor")
+"""How names end of what belongs to something called like the rest: no weights, even where that is in another shard."""
+
+_OF_INPUTS = ("input", "output", "activation", "pre_quant", "k_scale", "v_scale", "q_scale")
+"""In the last part of a name: scales what goes into a layer or comes out of it, not its weights."""
+
+_WHOLE_LAYERS = ("weight", "_data", "_weight_qdata")
+"""Last parts of names of weights that all of their layer belongs to."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +62,17 @@ class Scales:
     """Names of 8-bit tensors in a stream without scales: their stored values are their values."""
 
 
-def find_scales(tensors: Sequence[Stored], packed: Packed) -> Scales:
-    """Return the scales of all 8-bit weights that belong to no quantised layer of `packed`."""
-    by_name = {tensor.name: tensor for tensor in tensors if tensor.name not in packed.tensors}
+def find_scales(tensors: Sequence[Stored], quantized: QuantizedLayers) -> Scales:
+    """Return the scales of all 8-bit weights that belong to no quantised layer of `quantized`."""
+    by_name = {tensor.name: tensor for tensor in tensors if tensor.name not in quantized.tensors}
     weights = [tensor for tensor in by_name.values() if _holds_weights(tensor)]
     candidates = {weight.name: [name for name in _candidates(weight.name) if name in by_name] for weight in weights}
-    endings = {name.rpartition(".")[2] for names in candidates.values() for name in names}
-    names = {name for names in candidates.values() for name in names}
-    names |= {name for name in by_name if ends_with_any(name, _ALWAYS) or name.rpartition(".")[2] in endings}
+    names = {name for found in candidates.values() for name in found}
+    # ".scale" is also what an ordinary layer may be called, so names alone are believed only where one lies beside its weights;
+    # without them a scale whose weights are in another shard would be cut
+    endings = {leaf_of(name) for name in names}
+    names |= {name for name in by_name if ends_with_any(name, _ALWAYS) or leaf_of(name) in endings}
+    riddles = _riddles([weight for weight in weights if weight.name not in names], candidates, by_name)
     usable: dict[str, Scale] = {}
     unusable: dict[str, str] = {}
     without: list[str] = []
@@ -69,13 +80,35 @@ def find_scales(tensors: Sequence[Stored], packed: Packed) -> Scales:
         if weight.name in names:
             continue
         found = [by_name[name] for name in candidates[weight.name]]
-        if not found and not names:
+        if weight.name in riddles:
+            unusable[weight.name] = f"what {riddles[weight.name][0]} beside it does to it is not known"
+        elif not found and not names:
             without.append(weight.name)
-        elif (why := _objection(weight, found, by_name)) is not None:
-            unusable[weight.name] = why
+        elif isinstance(fit := _fit(weight, found), Scale):
+            usable[weight.name] = fit
         else:
-            usable[weight.name] = _fit(weight, found[0])
+            unusable[weight.name] = fit
+    names |= {name for found in riddles.values() for name in found}
+    names |= {one.name for one in by_name.values() if len(one.shape) > 1 and one.name.endswith(_LIKE_SCALES)}
     return Scales(frozenset(names), usable, unusable, tuple(without))
+
+
+def _riddles(
+    weights: Sequence[Stored], candidates: Mapping[str, Sequence[str]], by_name: Mapping[str, Stored]
+) -> dict[str, list[str]]:
+    """Return the names of what seems to turn weights into other numbers although it is no scale that is known: by weights."""
+    layers: defaultdict[str, list[str]] = defaultdict(list)
+    for name in by_name:
+        leaf = leaf_of(name)
+        if turns_codes(leaf) and not any(word in leaf for word in _OF_INPUTS):
+            layers[layer_of(name)].append(name)
+    found: dict[str, list[str]] = {}
+    for weight in weights:
+        leaf, layer = leaf_of(weight.name), layer_of(weight.name)
+        near = [name for name in layers[layer] if leaf in _WHOLE_LAYERS or leaf_of(name).startswith(leaf)]
+        if unknown := [name for name in near if name not in candidates[weight.name] and name != weight.name]:
+            found[weight.name] = unknown
+    return found
 
 
 def _holds_weights(tensor: Stored) -> bool:
@@ -91,28 +124,21 @@ def _candidates(weight: str) -> list[str]:
     return [(stem + ending).removeprefix(".") for ending in _OF_WEIGHT]
 
 
-def _objection(weight: Stored, found: Sequence[Stored], by_name: Mapping[str, Stored]) -> str | None:
-    """Return why the real values of a tensor cannot be known from what comes before it; None when they can."""
+def _fit(weight: Stored, found: Sequence[Stored]) -> Scale | str:
+    """Return the scale of a tensor, or why its real values cannot be known from what comes before it."""
     if not found:
         return "other tensors of this stream have scales, its own is not here"
     if len(found) > 1:
         return f"it has several scales: {', '.join(one.name for one in found)}"
     scale = found[0]
-    if f"{weight.name}_zero_point" in by_name:
-        return f"it has a zero point beside its scale {scale.name}"
     if scale.dtype not in SCALE_DTYPES:
         return f"its scale {scale.name} is {scale.dtype}, not one of {', '.join(SCALE_DTYPES)}"
-    if _grid(weight.shape, scale.shape) is None:
+    grid = _grid(weight.shape, scale.shape)
+    if grid is None:
         allowed = f"one number, one for each row, or one for each block of {BLOCK} x {BLOCK}"
         return f"its scale {scale.name} has shape {list(scale.shape)}, which is not {allowed} of {list(weight.shape)}"
     if scale.begin >= weight.begin:
         return f"its scale {scale.name} comes after it in the stream"
-    return None
-
-
-def _fit(weight: Stored, scale: Stored) -> Scale:
-    grid = _grid(weight.shape, scale.shape)
-    assert grid is not None
     sides = zip(weight.shape, grid, strict=True)
     return Scale(scale.name, scale.dtype, grid, tuple(_side(length, cells) for length, cells in sides))
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ellq_server.references.uri import NotAReference, Reference, read_prefix, read_uri
+from ellq_server.references.uri import NotAReference, Reference, read_prefix, read_uri, told
 from ellq_server.refusals import ReferenceRefused
 
 READABLE = ("s3", "gs", "az", "file", "hf")
@@ -29,12 +29,12 @@ class Allowed:
     def admit(self, uri: str, *, field: str) -> "Admitted":
         """Return what a URI of a request names. Errors: ReferenceRefused (REFERENCES_OFF, INVALID_URI, URI_NOT_ALLOWED)."""
         if not self.prefixes:
-            message = f"{field}: this server opens nothing by reference here; its operator can with {self.setting}"
+            message = f"{field}: this server opens nothing by reference here, until {self.setting} is set where it runs"
             raise ReferenceRefused(message, reason="REFERENCES_OFF", field=field)
         reference = read_uri(uri, field=field)
         admitting = [prefix for prefix in self.prefixes if reference.is_below(prefix)]
         if not admitting:
-            message = f"{field} {reference} is below no prefix that the operator of this server allows ({self.setting})"
+            message = f"{field} {reference} is below no prefix that {self.setting} allows, which is set where the server runs"
             raise ReferenceRefused(message, reason="URI_NOT_ALLOWED", field=field)
         return Admitted(reference, max(admitting, key=lambda prefix: len(prefix.parts)), field)
 
@@ -59,7 +59,7 @@ def allowed_by(setting: str, prefixes: str, schemes: tuple[str, ...]) -> Allowed
         try:
             found.append(read_prefix(text))
         except NotAReference as error:
-            raise UnusablePrefix(f"{setting}: {text!r} is no prefix: {error}") from error
+            raise UnusablePrefix(f"{setting}: {told(text)} is no prefix: {error}") from error
         if found[-1].scheme not in schemes:
-            raise UnusablePrefix(f"{setting}: {text!r} has a scheme that is not among {', '.join(schemes)}")
+            raise UnusablePrefix(f"{setting}: {told(text)} has a scheme that is not among {', '.join(schemes)}")
     return Allowed(setting, tuple(found))

@@ -43,7 +43,7 @@ class Writable(Protocol):
         ...
 
     async def begin(self, size_bytes: int) -> None:
-        """Start to write an object of exactly this size. Errors: ReferenceRefused, StoreUnavailable."""
+        """Start to write an object of exactly this size. Errors: ReferenceRefused (OUTPUT_EXISTS, ...), StoreUnavailable."""
         ...
 
     async def write(self, data: Data) -> None:
@@ -51,7 +51,7 @@ class Writable(Protocol):
         ...
 
     async def finish(self) -> Stored:
-        """Let the object appear, replacing the one before it in one instant. Errors: ReferenceRefused, StoreUnavailable."""
+        """Let the object appear in one instant, in place of the one before it where that is wanted. Errors: as of `begin`."""
         ...
 
     async def abort(self) -> None:

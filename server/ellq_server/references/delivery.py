@@ -5,18 +5,18 @@ from contextlib import ExitStack
 
 from ellq.v1 import compression_pb2 as pb
 from ellq.v1.frames import Data
-from ellq_server.admission import Admission
+from ellq_server.admission import Place
 from ellq_server.references.contract import Writable
 from ellq_server.refusals import Defect
 from ellq_server.replies import Response
 
 
 async def delivered(
-    frames: AsyncIterator[Response | Data], output: Writable, admission: Admission, count: Callable[[int], None]
+    frames: AsyncIterator[Response | Data], output: Writable, place: Place, count: Callable[[int], None]
 ) -> AsyncGenerator[Response | Data]:
     """Yield the frames that are the caller's; the summary only once the object is whole and in its place.
 
-    Errors: those of the frames and of Writable; Busy when there is no memory for the parts of a very large object.
+    Errors: those of the frames and of Writable; Busy or TooLarge where there is no memory for the parts of a very large object.
     """
     size = sent = 0
     with ExitStack() as held:
@@ -28,7 +28,7 @@ async def delivered(
                 continue
             if frame.HasField("manifest"):
                 size = frame.manifest.header_bytes + frame.manifest.payload_bytes
-                held.enter_context(admission.memory(output.memory_bytes(size)))
+                held.enter_context(place.memory(output.memory_bytes(size)))
                 await output.begin(size)
             elif frame.HasField("summary"):
                 if sent != size:

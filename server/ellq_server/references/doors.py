@@ -1,18 +1,21 @@
 """Opens what may be opened. One for each server; it knows the prefixes, and the stores that calls share."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
+from ellq_server.logs import log
 from ellq_server.references.allowed import READABLE, WRITABLE, Admitted, Allowed, allowed_by
 from ellq_server.references.contract import Readable, Writable
 from ellq_server.references.files import FileReader, FileWriter
 from ellq_server.references.hub import HubReader
 from ellq_server.references.objects import ObjectReader, open_store
 from ellq_server.references.uploads import ObjectWriter
+from ellq_server.references.uri import Reference
 from ellq_server.refusals import ReferenceRefused
 from ellq_server.settings import Settings
 
@@ -38,6 +41,7 @@ class Doors:
         self._store = cache(lambda scheme, place: open_store(scheme, place, seconds=self._seconds))
         self._writing: set[asyncio.Future[None]] = set()
         _check_packages(self.sources, self.outputs)
+        _warn_of_folders(self.sources, self.outputs)
 
     @property
     def patience_seconds(self) -> float:
@@ -57,10 +61,10 @@ class Doors:
             await readable.close()
 
     @asynccontextmanager
-    async def output(self, uri: str, *, source_uri: str) -> AsyncGenerator[Writable | None]:
+    async def output(self, uri: str, *, source_uri: str, replace: bool) -> AsyncGenerator[Writable | None]:
         """Prepare `options.output_uri`; None when there is none. What is not finished at the end is aborted.
 
-        Errors: ReferenceRefused.
+        `replace`: what is there already is replaced, not refused. Errors: ReferenceRefused.
         """
         if not uri:
             yield None
@@ -69,7 +73,7 @@ class Doors:
         if source_uri and str(admitted.reference) == str(self.sources.admit(source_uri, field="options.source_uri").reference):
             message = f"{admitted} is the source itself; name another object"
             raise ReferenceRefused(message, reason="INVALID_URI", field=admitted.field)
-        writable, ended = self._writable(admitted), asyncio.get_running_loop().create_future()
+        writable, ended = await self._writable(admitted, replace=replace), asyncio.get_running_loop().create_future()
         self._writing.add(ended)
         try:
             yield writable
@@ -86,16 +90,20 @@ class Doors:
     async def _readable(self, admitted: Admitted) -> Readable:
         reference = admitted.reference
         if reference.scheme == "file":
-            return await asyncio.to_thread(FileReader, admitted, seconds=self._seconds)
+            return await FileReader(admitted, seconds=self._seconds).open()
         if reference.scheme == "hf":
             return await HubReader(admitted, hosts=self._hosts, seconds=self._seconds).open()
-        return await ObjectReader(self._store(reference.scheme, reference.place), admitted, seconds=self._seconds).open()
+        return await ObjectReader(await self._store_of(reference), admitted, seconds=self._seconds).open()
 
-    def _writable(self, admitted: Admitted) -> Writable:
+    async def _writable(self, admitted: Admitted, *, replace: bool) -> Writable:
         reference = admitted.reference
         if reference.scheme == "file":
-            return FileWriter(admitted, seconds=self._seconds)
-        return ObjectWriter(self._store(reference.scheme, reference.place), admitted, seconds=self._seconds)
+            return FileWriter(admitted, replace=replace, seconds=self._seconds)
+        return ObjectWriter(await self._store_of(reference), admitted, replace=replace, seconds=self._seconds)
+
+    async def _store_of(self, reference: Reference) -> Any:
+        """Return the store of an object. In a thread: the first time imports its library, and health checks do not wait."""
+        return await asyncio.to_thread(self._store, reference.scheme, reference.place)
 
 
 def _check_packages(*settings: Allowed) -> None:
@@ -106,3 +114,11 @@ def _check_packages(*settings: Allowed) -> None:
             if package and find_spec(package) is None:
                 message = f"{allowed.setting} has {scheme}:// and {package} is not installed: pip install 'ellq[references]'"
                 raise ReferencesUnavailable(message)
+
+
+def _warn_of_folders(*settings: Allowed) -> None:
+    """Tell of a folder that is not there. It is no error: a volume may be mounted later."""
+    for allowed in settings:
+        for prefix in allowed.prefixes:
+            if prefix.scheme == "file" and not os.path.exists(f"/{prefix.key}"):
+                log.warning("prefix does not exist", setting=allowed.setting, prefix=str(prefix))

@@ -39,12 +39,11 @@ class HubReader:
         return self
 
     async def _open(self) -> None:
-        from huggingface_hub import constants, get_async_session, get_token
-
+        # in a thread: the import and the certificates of a client take longer than a health check should wait
+        constants, token, client = await asyncio.to_thread(_hub_at_hand)
         self._endpoint = constants.ENDPOINT
-        token = get_token()
         self._credentials = {"authorization": f"Bearer {token}"} if token else {}
-        self._client = await self._held.enter_async_context(get_async_session())
+        self._client = await self._held.enter_async_context(client)
         async with told(self._admitted, "asked for its commit"), asyncio.timeout(self._seconds):
             answer = await self._head(self._address(self._admitted.reference.revision or constants.DEFAULT_REVISION))
         size = answer.headers.get("x-linked-size") or answer.headers.get("content-length", "")
@@ -124,3 +123,11 @@ class HubReader:
             raise denied(self._admitted, "asked for it")
         if status >= 400:
             raise unavailable(self._admitted, f"the hub answered {status}")
+
+
+def _hub_at_hand() -> tuple[Any, str | None, Any]:
+    """Import what is used of huggingface_hub; return its constants, our token and a client that has no connection yet."""
+    from huggingface_hub import constants, get_async_session, get_token, hf_hub_url
+
+    assert callable(hf_hub_url), "names of this package are imported when they are first asked for"
+    return constants, get_token(), get_async_session()

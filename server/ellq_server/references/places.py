@@ -1,12 +1,13 @@
 """Where the weights of one call come from and where they go: over the call itself, or by reference."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from ellq.v1 import compression_pb2 as pb
 from ellq.v1.frames import Data
-from ellq_server.admission import Admission
+from ellq_server.admission import Place
 from ellq_server.metrics import Metrics
 from ellq_server.references.contract import Readable, Writable
 from ellq_server.references.delivery import delivered
@@ -16,7 +17,7 @@ from ellq_server.refusals import InvalidRequest
 from ellq_server.replies import Response
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Places:
     """Open for as long as the call."""
 
@@ -28,11 +29,11 @@ class Places:
     _output_scheme: str
     _metrics: Metrics
 
-    def delivered(self, frames: AsyncGenerator[Response | Data], admission: Admission) -> AsyncGenerator[Response | Data]:
+    def delivered(self, frames: AsyncGenerator[Response | Data], place: Place) -> AsyncGenerator[Response | Data]:
         """Return what the caller gets; the rest goes into the output."""
         if self._output is None:
             return frames
-        return delivered(frames, self._output, admission, self._metrics.written_bytes.labels(self._output_scheme).inc)
+        return delivered(frames, self._output, place, self._metrics.written_bytes.labels(self._output_scheme).inc)
 
 
 @asynccontextmanager
@@ -42,26 +43,41 @@ async def opened(
     data: AsyncIterator[Data],
     metrics: Metrics,
     *,
-    more: bool,
+    data_came: bool,
 ) -> AsyncGenerator[Places]:
-    """Open what the options name; `data` are the data frames of the call. Beside a source there must not be `more` frames.
+    """Open what the options name; `data` are the data frames of the call, if any came.
 
     Errors: ReferenceRefused, StoreUnavailable; InvalidRequest (UNEXPECTED_DATA).
     """
-    output_uri = options.output_uri if isinstance(options, pb.CompressOptions) else ""
+    if options.source_uri and data_came:
+        message = "more than options and moments came although options.source_uri says where the weights are"
+        raise InvalidRequest(message, reason="UNEXPECTED_DATA", field="data")
+    output_uri, replace = "", False
+    if isinstance(options, pb.CompressOptions):
+        output_uri, replace = options.output_uri, options.replace_output
     async with (
         doors.source(options.source_uri) as source,
-        doors.output(output_uri, source_uri=options.source_uri) as output,
+        doors.output(output_uri, source_uri=options.source_uri, replace=replace) as output,
     ):
-        scheme = output_uri.partition(":")[0]
+        places = partial(Places, _output=output, _output_scheme=output_uri.partition(":")[0], _metrics=metrics)
         if source is None:
-            yield Places(data, 0.0, output, scheme, metrics)
+            yield places(chunks=data, patience_seconds=0.0)
             return
-        if more:
-            message = "more than options and moments came although options.source_uri says where the weights are"
-            raise InvalidRequest(message, reason="UNEXPECTED_DATA", field="data")
         async with aclosing(_read(source, options.source_uri, metrics)) as chunks:
-            yield Places(chunks, doors.patience_seconds, output, scheme, metrics)
+            with _named(options.source_uri):
+                yield places(chunks=chunks, patience_seconds=doors.patience_seconds)
+
+
+@contextmanager
+def _named(uri: str) -> Generator[None]:
+    """Say of which object it is what is said of data: nobody sent any."""
+    try:
+        yield
+    except InvalidRequest as refusal:
+        if refusal.field == "data":
+            refusal.field = "options.source_uri"
+            refusal.args = (f"{refusal.field} {uri}: {refusal}",)
+        raise
 
 
 def _read(source: Readable, uri: str, metrics: Metrics) -> AsyncGenerator[Data]:

@@ -7,7 +7,7 @@ from typing import Any
 from ellq.v1.frames import Data
 from ellq_server.references.allowed import Admitted
 from ellq_server.references.contract import Stored
-from ellq_server.references.failures import told, unavailable
+from ellq_server.references.failures import exists, told, unavailable
 from ellq_server.references.hashing import RunningDigest
 from ellq_server.references.objects import ATTEMPTS
 from ellq_server.references.steps import heard
@@ -25,8 +25,8 @@ PARTS_AHEAD = 3
 class ObjectWriter:
     """An upload in parts, completed at the end or aborted. Lives in a task of its own, so that it can always be aborted."""
 
-    def __init__(self, store: Any, admitted: Admitted, *, seconds: float) -> None:
-        self._store, self._admitted, self._seconds = store, admitted, seconds
+    def __init__(self, store: Any, admitted: Admitted, *, replace: bool, seconds: float) -> None:
+        self._store, self._admitted, self._replace, self._seconds = store, admitted, replace, seconds
         self._parts: asyncio.Queue[Data | None] = asyncio.Queue(1)
         self._upload: asyncio.Task[Any] | None = None
         self._given_up = False
@@ -38,7 +38,12 @@ class ObjectWriter:
 
     async def begin(self, size_bytes: int) -> None:
         """Begin the upload."""
-        self._upload = asyncio.create_task(self._put(part_bytes(size_bytes)))
+        await self._check_place()
+        if self._replace or size_bytes > PART_BYTES:
+            how = {"use_multipart": True, "chunk_size": part_bytes(size_bytes), "max_concurrency": PARTS_AHEAD}
+        else:  # fits one request, on which the store itself can put the condition; obstore has none for uploads in parts
+            how = {"use_multipart": False, "mode": "create"}
+        self._upload = asyncio.create_task(self._put(how))
         self._upload.add_done_callback(heard)
 
     async def write(self, data: Data) -> None:
@@ -50,6 +55,7 @@ class ObjectWriter:
         """Complete the upload and compare what the store says is there now."""
         import obstore
 
+        await self._check_place()
         await self._hand(None)
         assert self._upload is not None
         async with told(self._admitted, "asked to complete the upload"), asyncio.timeout(ATTEMPTS * self._seconds):
@@ -71,6 +77,20 @@ class ObjectWriter:
         await asyncio.wait([self._upload], timeout=ATTEMPTS * self._seconds)
         self._upload.cancel()  # of a store that does not even answer that
 
+    async def _check_place(self) -> None:
+        """Refuse to replace an object, unless that is wanted. Errors: ReferenceRefused (OUTPUT_EXISTS), those of the store."""
+        if self._replace:
+            return
+        import obstore
+        from obstore.exceptions import NotFoundError
+
+        async with told(self._admitted, "asked whether it exists"), asyncio.timeout(ATTEMPTS * self._seconds):
+            try:
+                await obstore.head_async(self._store, self._admitted.reference.key)
+            except (FileNotFoundError, NotFoundError):  # obstore raises the former
+                return
+        raise exists(self._admitted)
+
     async def _hand(self, data: Data | None) -> None:
         """Put bytes into the queue, unless the upload ends first, which it only does by failing."""
         assert self._upload is not None, "begin() comes first"
@@ -83,7 +103,7 @@ class ObjectWriter:
         finally:
             handing.cancel()
 
-    async def _put(self, part: int) -> Any:
+    async def _put(self, how: dict[str, Any]) -> Any:
         import obstore
 
         async def parts() -> AsyncIterator[Data]:
@@ -94,9 +114,7 @@ class ObjectWriter:
 
         key = self._admitted.reference.key
         try:
-            return await obstore.put_async(
-                self._store, key, parts(), use_multipart=True, chunk_size=part, max_concurrency=PARTS_AHEAD
-            )
+            return await obstore.put_async(self._store, key, parts(), **how)
         except _GivenUp:
             return None
 

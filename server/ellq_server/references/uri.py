@@ -20,6 +20,13 @@ _PLACES = {
     "hf": re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"),
     "file": re.compile(""),
 }
+_PLACES_TOLD = {
+    "s3": "a bucket has 3 to 63 lower-case letters, digits, dots and hyphens, no such mark at its ends, and is no address",
+    "gs": "a bucket has 3 to 63 lower-case letters, digits and ._- , no such mark at its ends, and is no address",
+    "az": "a container has 3 to 63 lower-case letters, digits and single hyphens, and begins and ends with a letter or digit",
+    "hf": "an owner has at most 96 letters, digits, and ._- , and begins with a letter or digit",
+    "file": "a file has no host: its URI begins with three slashes",
+}
 _FORMS = {
     "s3": "s3://BUCKET/KEY",
     "gs": "gs://BUCKET/KEY",
@@ -74,7 +81,7 @@ def read_uri(uri: str, *, field: str) -> Reference:
         if len(reference.parts) < least:
             raise NotAReference(f"it names no single object, such as {_FORMS[reference.scheme]}")
     except NotAReference as error:
-        raise ReferenceRefused(f"{field} {_told(uri)}: {error}", reason="INVALID_URI", field=field) from error
+        raise ReferenceRefused(f"{field} {told(uri)}: {error}", reason="INVALID_URI", field=field) from error
     return reference
 
 
@@ -98,12 +105,16 @@ def _parse(uri: str) -> Reference:
         raise NotAReference(f"allowed are {', '.join(_FORMS.values())}")
     scheme, place, path = matched[1], matched[2], matched[3] or ""
     if not _PLACES[scheme].fullmatch(place) or ".." in place:
-        raise NotAReference(f"what stands between :// and the next / is not allowed; the form is {_FORMS[scheme]}")
+        said = "what" if _is_secret(uri) else f"{shorten(ascii(place), 80)}, which"
+        raise NotAReference(
+            f"{said} stands between :// and the next /, is not allowed: {_PLACES_TOLD[scheme]}; the form is {_FORMS[scheme]}"
+        )
     parts = tuple(path[1:].split("/")) if path else ()
     for part in parts:
         if not _PART.fullmatch(part) or part in (".", ".."):
             allowed = "letters and digits of ASCII and ._=+@:!$&'();- , but not . or .. alone"
-            raise NotAReference(f"part {shorten(ascii(part), 60)} of its path is not allowed: each has {allowed}")
+            quoted = "a part" if _is_secret(uri) else f"part {shorten(ascii(part), 60)}"
+            raise NotAReference(f"{quoted} of its path is not allowed: each has {allowed}")
     return _of_hub(place, parts) if scheme == "hf" else Reference(scheme, place, parts)
 
 
@@ -112,11 +123,21 @@ def _of_hub(owner: str, parts: tuple[str, ...]) -> Reference:
         return Reference("hf", owner, parts)
     model, _, revision = parts[0].partition("@")
     if not _PLACES["hf"].fullmatch(model) or ".." in model or "--" in model or (revision and not _PART.fullmatch(revision)):
-        raise NotAReference(f"{shorten(ascii(parts[0]), 60)} is no name of a model; the form is {_FORMS['hf']}")
+        raise NotAReference(f"what follows the owner is no name of a model; the form is {_FORMS['hf']}")
     return Reference("hf", owner, (model, *parts[1:]), revision)
 
 
-def _told(uri: str) -> str:
-    """Return what may be said of a URI that was refused: neither a password nor a signature in its query."""
-    shown = re.sub(r"//[^/]*@", "//…@", re.split(r"[?#]", uri)[0])
-    return shorten(ascii(shown).replace("\\u2026", "…"), 120)
+def told(uri: str) -> str:
+    """Return what may be said of a URI that was refused: no more than its scheme where a password or a signature can be in it.
+
+    Where a secret ends cannot be known of text that is no URI: those of AWS hold slashes, and what is typed holds anything.
+    """
+    if not _is_secret(uri):
+        return shorten(ascii(uri), 120)
+    scheme = uri.partition(":")[0]
+    return f"'{scheme}:…'" if scheme in SCHEMES else "'…'"
+
+
+def _is_secret(uri: str) -> bool:
+    """Return whether a user with a password, or a query, can be in a text."""
+    return re.search("[@?#%]", uri) is not None or ":" in uri.partition("://")[2].partition("/")[0]

@@ -31,10 +31,20 @@ def test_a_folder_is_compressed_reported_and_analysed(ellq, fake, model, tmp_pat
 
 def test_the_same_command_again_is_content_and_another_is_not(ellq, model, tmp_path):
     out = tmp_path / "out"
-    first = ellq("compress", model, "-o", out, *TAIL)
-    assert ellq("compress", model, "-o", out, *TAIL) == first
+    report = tmp_path / "report.json"
+    command = ("compress", model, "-o", out, *TAIL, "--json", report)
+    first, again = ellq(*command), ellq(*command)
+    assert first[0] == again[0] == 0
+    new = [line for line in again[1].splitlines() if line not in first[1]]
+    assert new[0].startswith("confirmed  ")
+    assert new[1:] == ["           it was finished already: every byte was checked, and nothing was done"]
+    report.write_text("mine")
+    code, _, err = ellq(*command)
+    assert (code, f"{report} exists; --force replaces it" in err, report.read_text()) == (exits.USAGE, True, "mine")
+    assert ellq(*command, "--force")[0] == 0
+    assert report.read_bytes() == (out / REPORT).read_bytes()
     code, _, err = ellq("compress", model, "-o", out, *TAIL, "--ignore-zeros", "--force")
-    assert (code, "is not empty" in err) == (exits.LOCAL_FILE, True)
+    assert (code, "it was made with another ignore_zeros: False, now True" in err) == (exits.USAGE, True)
 
 
 def test_what_is_wrong_with_a_folder_is_said_before_any_call(ellq, fake, model, tmp_path):

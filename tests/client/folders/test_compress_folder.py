@@ -6,6 +6,7 @@ import shutil
 from importlib.resources import files
 
 import jsonschema
+import ml_dtypes
 import numpy as np
 import pytest
 from referencing import Registry, Resource
@@ -312,3 +313,33 @@ def test_numbers_that_json_does_not_know_are_refused_before_anything_is_written(
     with pytest.raises(TypeError, match="float32 is not JSON serializable"):
         client.compress(model, tmp_path / "out", rule=Tail(epsilon=np.float32(0.3), p=2)).result()
     assert not (tmp_path / "out").exists()
+
+
+def test_warnings_of_single_shards_are_those_of_one_stream(client, tmp_path):
+    """Word for word: shards are no reason to hear less, or something else."""
+    model, plain = tmp_path / "model", np.ones((4, 8), np.float32)
+    model.mkdir()
+    eight = plain.astype(ml_dtypes.float8_e4m3fn)
+    codes = {"qweight": np.ones((4, 8), np.int32), "scales": plain.astype(np.float16), "g_idx": np.zeros(32, np.int32)}
+    gptq = [{f"{layer}.{name}": array for name, array in codes.items()} for layer in "gh"]
+    shards = [
+        {"a.weight": plain * np.nan, "b.weight": eight},
+        {"c.weight": plain, "d.weight": eight, **gptq[0]},
+        {"e.weight": plain, **gptq[1]},
+        {"f.bias": plain[0]},
+    ]
+    weight_map = {name: shard_name(number, len(shards)) for number, shard in enumerate(shards, 1) for name in shard}
+    for number, shard in enumerate(shards, 1):
+        save_file(shard, model / shard_name(number, len(shards)))
+    write_index(model, weight_map, {})
+    options = {"nonfinite": "pass_through", "exclude": ["x*"]}
+    one = client.analyze(model, **options).result()
+    result = client.compress(model, tmp_path / "out", rule=TAIL, **options).result()
+    assert result.warnings == one.warnings
+    assert [one.code for one in result.warnings] == [
+        "glob_without_match",
+        "quantized_passed_through",
+        "stored_values",
+        "nonfinite_passed_through",
+    ]
+    assert result.warnings[1].text.startswith("2 quantised layers (")

@@ -4,12 +4,14 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
-from tests.client.folders.models import shard_name, tree, write_model
+from safetensors.numpy import save_file
+from tests.client.folders.models import shard_name, tree, write_index, write_model
 
 from ellq_client import AsyncClient, Busy, Cancelled, Client, InvalidRequest, Tail
 from ellq_client.actions import Dialogue, together
@@ -36,18 +38,44 @@ def model(tmp_path: Path) -> Path:
     return write_model(tmp_path / "model", shards=SHARDS, rows=60)
 
 
-@pytest.fixture
-def stalled(fake) -> Iterator[threading.Event]:
-    """Let the fake server answer nothing before this is set."""
-    go_on = threading.Event()
+class Stall:
+    """Holds the calls of a fake server, and counts them."""
 
-    def wait(frames):
-        assert go_on.wait(60)
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.most = 0
+        """Calls that were held at a time."""
+        self._held = 0
+        self._changed = threading.Condition()
+
+    def hold(self, frames):
+        """Let a call wait."""
+        with self._changed:
+            self._held += 1
+            self.most = max(self.most, self._held)
+            self._changed.notify_all()
+        assert self.go_on.wait(60)
+        with self._changed:
+            self._held -= 1
         return frames
 
-    fake.damage = wait
-    yield go_on
-    go_on.set()
+    def wait(self, calls: int) -> None:
+        """Return when so many calls are held."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._held >= calls, 60)
+
+    def then(self, calls: int, do: Callable[[], object]) -> None:
+        """Do something in another thread when so many calls are held."""
+        threading.Thread(target=lambda: (self.wait(calls), do()), daemon=True).start()
+
+
+@pytest.fixture
+def stalled(fake) -> Iterator[Stall]:
+    """Let the fake server answer nothing before its `go_on` is set."""
+    stall = Stall()
+    fake.damage = stall.hold
+    yield stall
+    stall.go_on.set()
 
 
 def names_of_threads() -> list[str]:
@@ -88,13 +116,9 @@ def test_the_same_with_asyncio(address, model, tmp_path):
 
 def test_no_more_than_so_many_are_under_way(fake, stalled, model, tmp_path):
     with Client(fake.address, streams=2) as client, client.compress(model, tmp_path / "out", rule=TAIL) as run:
-        taken = threading.Timer(1.0, stalled.set)
-        taken.start()
-        next(run)
-        begun = len(fake.uploads)
+        stalled.then(2, stalled.go_on.set)
         assert run.result().summary.tensors == 2 * SHARDS + 1
-    assert 2 <= begun <= 4, "two, and one more for each that ended while the first report was taken"
-    assert len(fake.uploads) == SHARDS
+    assert (stalled.most, len(fake.uploads)) == (2, SHARDS)
 
 
 def test_the_largest_begin_first_and_the_results_keep_their_order():
@@ -175,13 +199,12 @@ def test_a_busy_server_is_outlasted_by_several_streams_alone(fake, refusal, mode
 def test_an_interruption_ends_all_streams(fake, stalled, model, tmp_path):
     with Client(fake.address, streams=3) as client:
         run = client.compress(model, tmp_path / "out", rule=TAIL)
-        interruption = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
-        interruption.start()
+        stalled.then(3, lambda: os.kill(os.getpid(), signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):
             run.result()
         assert names_of_threads() == []
         assert not (tmp_path / "out").exists()
-        stalled.set()
+        stalled.go_on.set()
         assert client.compress(model, tmp_path / "out", rule=TAIL).result().summary.tensors == 2 * SHARDS + 1
 
 
@@ -189,7 +212,7 @@ def test_an_interruption_ends_all_streams(fake, stalled, model, tmp_path):
 def test_closing_from_another_thread_ends_all_streams(fake, stalled, model, tmp_path, who):
     with Client(fake.address, streams=3) as client:
         run = client.compress(model, tmp_path / "out", rule=TAIL)
-        threading.Timer(0.5, {"run": run, "client": client}[who].close).start()
+        stalled.then(3, {"run": run, "client": client}[who].close)
         with pytest.raises(Cancelled):
             run.result()
     assert names_of_threads() == []
@@ -200,7 +223,7 @@ def test_asyncio_closes_from_another_task(fake, stalled, model, tmp_path):
         async with AsyncClient(fake.address, streams=3) as client:
             run = client.compress(model, tmp_path / "out", rule=TAIL)
             waiting = asyncio.ensure_future(run.result())
-            await asyncio.sleep(0.5)
+            await asyncio.to_thread(stalled.wait, 3)
             await client.close()
             with pytest.raises(Cancelled):
                 await waiting
@@ -210,12 +233,77 @@ def test_asyncio_closes_from_another_task(fake, stalled, model, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+async def until(happened: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not happened():
+            await asyncio.sleep(0.001)
+
+
+def open_files(root: Path) -> list[str]:
+    """Return the files in a folder that this process holds open."""
+    found = (os.path.realpath(handle) for handle in Path("/proc/self/fd").iterdir())
+    return [name for name in found if Path(name).is_relative_to(root)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not tell which files are open")
+def test_asyncio_closes_the_streams_that_wait_for_their_reports_to_be_taken(tmp_path):
+    settings = {"listen": f"unix:{tmp_path / 's'}", "metrics_port": 0, "drain_seconds": 0.0, "drain_delay_seconds": 0.0}
+    server = EmbeddedServer(Settings.model_construct(**settings, concurrent_calls=2))
+    model, out = tmp_path / "model", tmp_path / "out"
+    model.mkdir()
+    for number in (1, 2):
+        tensors = {f"w{number}.{place}": np.ones((512, 1024), np.float32) for place in range(9)}
+        save_file(tensors, model / shard_name(number, 2))
+    write_index(model, {f"w{number}.{place}": shard_name(number, 2) for number in (1, 2) for place in range(9)}, {})
+
+    async def compress():
+        async with AsyncClient(settings["listen"], streams=2) as client:
+            run = client.compress(model, out, rule=TAIL)
+            await anext(run)
+            await until(lambda: len(run._team._reports._putters) == 2)
+            calls = [member._call for member in run._team._runs]
+            assert not any(call.done() for call in calls)
+            assert open_files(out)
+            await run.close()
+            assert all(call.done() for call in calls)
+            assert (open_files(out), out.exists(), tasks_of_teams()) == ([], False, [])
+            await asyncio.to_thread(analyze_twice)
+
+    def analyze_twice():
+        """Find room again for as many calls as the server takes."""
+        with (
+            Client(settings["listen"], timeout_seconds=30) as other,
+            other.analyze({"w": np.ones((2, 2))}) as one,
+            other.analyze({"w": np.ones((2, 2))}) as two,
+        ):
+            assert [next(one).name, next(two).name] == ["w", "w"]
+
+    try:
+        asyncio.run(compress())
+    finally:
+        server.stop()
+
+
+def test_asyncio_tries_again_where_grpc_lost_why_a_call_ended(fake, refusal, model, tmp_path, no_waiting):
+    """https://github.com/grpc/grpc/issues/36066: a server that is busy ends calls while they are sent."""
+    fake.refusals = [refusal(grpc.StatusCode.INTERNAL, "Internal error from Core")]
+
+    async def compress():
+        async with AsyncClient(fake.address, streams=2) as client:
+            return await client.compress(model, tmp_path / "out", rule=TAIL).result()
+
+    assert asyncio.run(compress()).summary.tensors == 2 * SHARDS + 1
+    assert len(fake.uploads) == SHARDS + 1
+
+
 def test_asyncio_is_cancelled_with_all_streams(fake, stalled, model, tmp_path):
     async def compress():
         async with AsyncClient(fake.address, streams=3) as client:
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.5):
-                    await client.compress(model, tmp_path / "out", rule=TAIL).result()
+            waiting = asyncio.ensure_future(client.compress(model, tmp_path / "out", rule=TAIL).result())
+            await asyncio.to_thread(stalled.wait, 3)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
         return tasks_of_teams()
 
     assert asyncio.run(compress()) == []

@@ -16,6 +16,7 @@ from ellq_client.folders.folder import open_folder
 from ellq_client.folders.pooled import goes_apart
 from ellq_client.folders.sketches import for_shard, merged
 from ellq_client.requests import Request
+from ellq_server import __version__ as version
 from ellq_server.embedded import EmbeddedServer
 from ellq_server.limits import CALL_BYTES
 from ellq_server.settings import Settings
@@ -97,6 +98,16 @@ def test_the_number_of_streams_changes_no_byte(small_address, tmp_path):
         with Client(small_address, streams=streams) as small:
             small.compress(model, tmp_path / f"out{streams}", rule=RULES["fraction"]).result()
     assert tree(tmp_path / "out1") == tree(tmp_path / "out3")
+
+
+def test_a_replica_that_knows_nothing_of_the_shards_before_is_refused(small_address, tmp_path, monkeypatch):
+    """An older one would let every shard keep all ties, and say nothing."""
+    monkeypatch.setattr("ellq_server.sketches.Sketch.total_before", 0)
+    model = write_shards(tmp_path / "model", DTYPES["F32"])
+    with Client(small_address, streams=1) as small, pytest.raises(ProtocolError, match="does not heed that") as caught:
+        small.compress(model, tmp_path / "out", rule=RULES["fraction"]).result()
+    assert f"a server of version {version}" in str(caught.value)
+    assert not (tmp_path / "out").exists()
 
 
 def test_shards_that_went_apart_may_be_packed(small_address, tmp_path):

@@ -1,6 +1,8 @@
 """Killed at any moment, the same request goes on, and the end is the same to the byte."""
 
 import contextlib
+import errno
+import fcntl
 import json
 import os
 from itertools import count
@@ -10,9 +12,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from tests.client.folders.models import INDEX, shard_name, tree, write_model
 
-from ellq_client import Client, Fraction, OutputError, Tail
+from ellq_client import Client, Fraction, InvalidOutput, OutputError, Tail
 from ellq_client.folders.files import PROGRESS
 from ellq_client.folders.finished import REPORT
+from ellq_client.folders.workplace import Workplace, read_journal
 
 TAIL = Tail(epsilon=0.3, p=2)
 HALF_OF_ALL = Fraction(pruned_ratio=0.5, scope="global")
@@ -92,12 +95,43 @@ def test_a_finished_output_is_recognised(fake, model, tmp_path):
         calls = len(fake.uploads)
         again = client.compress(model, tmp_path / "out", rule=TAIL).result()
         assert (again, len(fake.uploads)) == (first, calls)
+        assert (first.confirmed, again.confirmed) == (False, True)
         (tmp_path / "out" / "config.json").write_text("other")
-        with pytest.raises(OutputError, match="is not empty"):
+        with pytest.raises(InvalidOutput, match="name a new folder, or remove it") as changed:
             client.compress(model, tmp_path / "out", rule=TAIL).result()
-        with pytest.raises(OutputError, match="is not empty"):
+        with pytest.raises(InvalidOutput, match="is finished, and this is not the command that made it") as other:
             client.compress(model, tmp_path / "out", rule=HALF_OF_ALL).result()
+    assert str(changed.value).splitlines()[1:] == ["  config.json is not that of the source"]
+    assert str(other.value).splitlines()[1:] == [
+        "  it was made with another rule: {'kind': 'tail', 'epsilon': 0.3, 'p': 2, 'scope': 'neuron'}, "
+        "now {'kind': 'fraction', 'pruned_ratio': 0.5, 'scope': 'global'}"
+    ]
     assert (tmp_path / "out" / "config.json").read_text() == "other"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (shard_name(2, 3), f"{shard_name(2, 3)}: not every byte is as {REPORT} has it"),
+        (INDEX, f"{INDEX} is not that of the source"),
+        ("LICENSE", "LICENSE is not that of the source"),
+    ],
+)
+@pytest.mark.parametrize("how", ["gone", "changed"])
+def test_what_changed_in_a_finished_output_is_named(client, model, tmp_path, name, told, how):
+    place = tmp_path / "out" / name
+    client.compress(model, tmp_path / "out", rule=TAIL).result()
+    place.unlink() if how == "gone" else place.write_bytes(place.read_bytes()[:-1] + b"x")
+    with pytest.raises(InvalidOutput, match="was finished, and is not what its report says any more") as caught:
+        client.compress(model, tmp_path / "out", rule=TAIL).result()
+    assert str(caught.value).splitlines()[1:] == [f"  {told}"]
+
+
+def test_a_finished_output_of_another_source_is_named(client, model, tmp_path):
+    client.compress(model, tmp_path / "out", rule=TAIL).result()
+    os.utime(model / shard_name(1, 3), ns=(1, 1))
+    with pytest.raises(InvalidOutput, match="shards or index of the source are not what they were then"):
+        client.compress(model, tmp_path / "out", rule=TAIL).result()
 
 
 @pytest.fixture
@@ -228,7 +262,7 @@ def test_parts_that_are_not_those_of_the_folder_make_no_finished_output(fake, mo
         if change in ("cut", "cleared"):
             (out / shard_name(3, 3)).unlink()
         (out / REPORT).write_text(json.dumps(told))
-        with pytest.raises(OutputError, match="is not empty"):
+        with pytest.raises(InvalidOutput, match="was finished, and is not what its report says any more"):
             client.compress(model, out, rule=TAIL).result()
 
 
@@ -239,6 +273,47 @@ def test_two_at_once_are_refused(unfinished, model, fake):
         with pytest.raises(OutputError, match="another process is at work on"):
             other.compress(model, out, rule=TAIL).result()
         assert run.result().summary.tensors == 7
+
+
+def test_a_full_disk_leaves_no_half_of_a_line_before_the_next(fake, model, tmp_path, monkeypatch):
+    with Client(fake.address, streams=1) as client:
+        parts = client.compress(model, tmp_path / "out", rule=TAIL).result().parts
+    write = os.write
+
+    def write_half(handle, data):
+        if len(data) < 50:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(handle, data[: len(data) // 2])
+
+    with Workplace(tmp_path / "other", {"schema": "x"}) as place:
+        place.record(parts[0])
+        monkeypatch.setattr(os, "write", write_half)
+        with pytest.raises(OutputError, match="No space left on device"):
+            place.record(parts[1])
+        monkeypatch.setattr(os, "write", write)
+        place.record(parts[2])
+    assert read_journal(tmp_path / "other") == [parts[0], parts[2]]
+
+
+def test_a_folder_of_work_that_was_removed_while_it_was_entered_is_not_gone_on_in(tmp_path, monkeypatch):
+    flock = fcntl.flock
+
+    def lock_too_late(handle, operation):
+        (tmp_path / "out" / PROGRESS).rmdir()
+        flock(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock_too_late)
+    with pytest.raises(OutputError, match=r"another process ended its work on .* just now; repeat the command"):
+        Workplace(tmp_path / "out", {"schema": "x"})
+
+
+def test_an_output_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(OutputError, match=r"cannot write .*out: Permission denied"):
+        Workplace(tmp_path / "out", {"schema": "x"})
 
 
 def test_an_unfinished_output_is_no_source(unfinished, tmp_path):

@@ -11,7 +11,11 @@ import zstandard
 from tests.client.packing.conftest import packed
 from tests.client.packing.test_round_trip import dense_file
 
-from ellq_client import SourceError, load_packed, unpack
+from ellq_client import OutputError, SourceError, load_packed, unpack, verify
+from ellq_client.networks import Input, Linear, Relu, chain
+from ellq_client.packing.reading import PackedCheckpoint
+from ellq_client.packing.source import PackedSource
+from ellq_client.shrinking import shrink_file
 
 COUNT = 4000
 RANDOM = np.random.default_rng(0)
@@ -206,3 +210,79 @@ def test_a_file_that_was_cut_off(tmp_path, cut):
 
 def test_what_is_not_packed(tmp_path):
     refused(tmp_path, DENSE, re.escape("is not packed"))
+
+
+LARGE = dense_file(("a", "F32", (512, 600), RANDOM.normal(size=(512, 600)).astype("<f4").tobytes()))
+"""More than two blocks."""
+
+
+def damaged(path, dense: bytes):
+    """Write a packed file with one wrong bit in the last plane of its first block, which every coding of it lets through."""
+    file = bytearray(packed(dense))
+    begin = 8 + int.from_bytes(file[:8], "little")
+    length = int.from_bytes(file[begin : begin + 4], "little")
+    file[begin + 3 + length] ^= 4
+    path.write_bytes(file)
+    return path
+
+
+def test_no_way_to_read_lets_a_damaged_byte_pass(tmp_path):
+    path = damaged(tmp_path / "bad.safetensors", LARGE)
+    source = PackedSource(path)
+    with PackedCheckpoint(path) as opened:
+        (tensor,) = opened.tensors
+        for read in (
+            lambda: opened.read(tensor.begin, 4),
+            lambda: opened.read(tensor.end - 4, 4),
+            lambda: list(opened.pieces(tensor.begin, tensor.end)),
+            lambda: opened.digest(tensor.begin, tensor.begin + 4),
+            lambda: opened.digest(tensor.begin, tensor.end),
+            opened.sizes,
+            lambda: next(iter(source.pieces(tensor))),
+            lambda: list(source.frames()),
+        ):
+            with pytest.raises(SourceError, match=r"bad\.safetensors is damaged: packed tensor 'a': its bytes do not have"):
+                read()
+
+
+def test_verify_reads_the_digests_of_both(tmp_path):
+    good, bad = tmp_path / "good.safetensors", damaged(tmp_path / "bad.safetensors", LARGE)
+    good.write_bytes(LARGE)
+    for pair in ((good, bad), (bad, good), (bad, bad)):
+        with pytest.raises(SourceError, match=r"bad\.safetensors is damaged"):
+            verify(*pair)
+
+
+def test_shrink_writes_nothing_of_a_damaged_file(tmp_path):
+    weights = np.ones((3, 2), "<f4"), np.array([[1, 0, 2]], "<f4")
+    dense = dense_file(("a.weight", "F32", (3, 2), weights[0].tobytes()), ("b.weight", "F32", (1, 3), weights[1].tobytes()))
+    network = chain(Input(2), Linear("a.weight"), Relu(), Linear("b.weight"))
+    path, out, beside = (tmp_path / name for name in ("x.safetensors", "out.safetensors", "out.json"))
+    path.write_bytes(packed(dense))
+    assert shrink_file(path, out, network, beside)
+    out.unlink()
+    with pytest.raises(SourceError, match=r"is damaged: packed tensor 'a\.weight'"):
+        shrink_file(damaged(path, dense), out, network, beside)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "shape", ["[0,1e26]", "[0,100000000000000000000000000]", "[0,-3]", "[4.7]", "[true]", '["4"]', f"[{'1,' * 32}0]", "4"]
+)
+def test_shapes_that_are_none(tmp_path, shape):
+    digest = sha256().digest()
+    text = f'{{"w":{{"dtype":"U8","shape":{shape},"data_offsets":[0,0]}}}}'
+    refused(tmp_path, described(text, {"w": entry("U8", [1, 32], 0, 32)}, digest), "tensor 'w' has shape .* allowed is a list")
+
+
+def test_two_sizes_below_zero(tmp_path):
+    text = '{"w":{"dtype":"U8","shape":[-2,-2],"data_offsets":[0,4]}}'
+    refused(tmp_path, described(text, {"w": entry("U8", [1, 50], 0, 50)}, bytes(50)), "tensor 'w' has shape")
+
+
+def test_a_shape_that_numpy_cannot_hold(tmp_path):
+    text = f'{{"w":{{"dtype":"U8","shape":[0,{1 << 62},{1 << 62}],"data_offsets":[0,0]}}}}'
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(described(text, {"w": entry("U8", [1, 32], 0, 32)}, sha256().digest()))
+    with pytest.raises(OutputError, match=r"tensor 'w' has shape .*, which numpy cannot hold"):
+        load_packed(path)

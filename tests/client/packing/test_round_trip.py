@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tests.client.packing.conftest import packed, write_packed
 from tests.client.packing.naive import unpacked
 
+from ellq.v1.safetensors import DTYPE_BITS
 from ellq_client import load_packed
 from ellq_client.arrays import header_of
-from ellq_client.checkpoint import DTYPE_BITS
 from ellq_client.packing.container import stored_bytes_max
 from ellq_client.packing.reading import PackedCheckpoint
 from ellq_client.packing.words import BLOCK_WORDS

@@ -15,7 +15,7 @@ class ByReference:
     caller: Caller
 
     def compress(self, source: str = "", output: str = "", *, data: bytes = b"", **options: object) -> Answer:
-        wanted = pb.CompressOptions(**{"rule": HALF, **options}, source_uri=source, output_uri=output)
+        wanted = pb.CompressOptions(**{"rule": HALF, "replace_output": True, **options}, source_uri=source, output_uri=output)
         frames = [pb.CompressRequest(options=wanted)]
         frames += [pb.CompressRequest(data=data[start : start + (1 << 20)]) for start in range(0, len(data), 1 << 20)]
         return self.caller.compress_frames(frames)

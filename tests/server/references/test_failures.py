@@ -1,11 +1,16 @@
 """Stores that fail, lie, stall or change their minds: every one becomes a refusal that says so, and nothing else."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
 import grpc
 import pytest
+from obstore import exceptions
 
+from ellq_server.references.allowed import READABLE, allowed_by
+from ellq_server.references.failures import told
+from ellq_server.refusals import EllqError
 from tests.server.references.calls import ByReference
 from tests.server.references.conftest import BUCKET
 from tests.server.references.stores import Request, http_server
@@ -212,3 +217,27 @@ def test_an_object_that_is_not_what_was_written_is_no_success(broken) -> None:
             request.answer(200, body)
 
     assert broken(behave, f"s3://{BUCKET}/out.safetensors").reason == "STORE_UNAVAILABLE"
+
+
+REASONS = {
+    "NotFoundError": "OBJECT_NOT_FOUND",
+    "PreconditionError": "OBJECT_CHANGED",
+    "AlreadyExistsError": "OUTPUT_EXISTS",
+    "PermissionDeniedError": "STORE_DENIED",
+    "UnauthenticatedError": "STORE_DENIED",
+}
+
+
+@pytest.mark.parametrize("name", exceptions.__all__)
+def test_every_exception_of_obstore_is_one_refusal(name: str) -> None:
+    """Also of a version to come, which may have others: of those, that the store failed."""
+    admitted = allowed_by("ELLQ_SOURCE_PREFIXES", f"s3://{BUCKET}", READABLE).admit(SOURCE, field="options.source_uri")
+
+    async def fail() -> None:
+        async with told(admitted, "asked for it"):
+            raise getattr(exceptions, name)("account 123456 of the operator")
+
+    with pytest.raises(EllqError) as caught:
+        asyncio.run(fail())
+    assert caught.value.reason == REASONS.get(name, "STORE_UNAVAILABLE")
+    assert "123456" not in str(caught.value)

@@ -28,7 +28,9 @@ def test_a_call_by_reference_takes_no_more_than_it_reserves(process: Process, s3
     def compress(content: bytes) -> None:
         s3.put_object(Bucket=BUCKET, Key="open/large.safetensors", Body=content)
         places = {"source_uri": f"s3://{BUCKET}/open/large.safetensors", "output_uri": f"s3://{BUCKET}/open/larger.safetensors"}
-        process.caller.compress_frames([pb.CompressRequest(options=pb.CompressOptions(rule=HALF, **places))])
+        process.caller.compress_frames(
+            [pb.CompressRequest(options=pb.CompressOptions(rule=HALF, replace_output=True, **places))]
+        )
 
     compress(stream_of({"w": np.ones((2, 2), np.float32)}))  # the library itself is no cost of a call
     before = process.peak_memory_bytes()

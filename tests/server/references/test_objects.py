@@ -5,12 +5,13 @@ from hashlib import sha256
 from threading import Event
 
 import grpc
+import numpy as np
 import pytest
 
 from ellq.v1 import compression_pb2 as pb
 from tests.server.references.calls import ByReference
 from tests.server.references.conftest import BUCKET
-from tests.server.wire import HALF, read_refusal
+from tests.server.wire import HALF, read_refusal, stream_of
 
 
 def body(s3, key: str) -> bytes:
@@ -59,10 +60,48 @@ def test_an_output_by_reference_takes_data_that_was_sent(server, s3, expected, s
     assert answer.manifest.header_sha256 == b""
 
 
-def test_an_object_that_is_there_is_replaced(server, s3, stored, expected) -> None:
+def test_an_object_that_is_there_is_replaced_where_that_is_wanted(server, s3, stored, expected) -> None:
     s3.put_object(Bucket=BUCKET, Key="open/old.safetensors", Body=b"old")
+    refusal = server.refused(stored, f"s3://{BUCKET}/open/old.safetensors", replace_output=False)
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "OUTPUT_EXISTS")
+    assert refusal.field == "options.output_uri"
+    assert body(s3, "open/old.safetensors") == b"old"
+    assert uploads(s3) == []
     server.compress(stored, f"s3://{BUCKET}/open/old.safetensors")
     assert body(s3, "open/old.safetensors") == expected.data
+
+
+@pytest.mark.parametrize("rows", [10, 5000])
+def test_an_object_that_appears_under_way_is_not_replaced(server, s3, rows: int) -> None:
+    """A small one the store itself refuses; of a large one it is asked just before it is completed."""
+    key = f"open/raced{rows}.safetensors"
+    weights = stream_of({"w": np.ones((rows, 1000), np.float32)})
+    began = Event()
+
+    def frames() -> Iterator[pb.CompressRequest]:
+        yield pb.CompressRequest(options=pb.CompressOptions(rule=HALF, output_uri=f"s3://{BUCKET}/{key}"))
+        yield pb.CompressRequest(data=weights[:200])
+        assert began.wait(30)
+        s3.put_object(Bucket=BUCKET, Key=key, Body=b"somebody else's")
+        for start in range(200, len(weights), 1 << 20):
+            yield pb.CompressRequest(data=weights[start : start + (1 << 20)])
+
+    answers = server.caller.stub.Compress(frames(), timeout=60)
+    assert next(answers).HasField("manifest")  # sent once it is known that nothing is there
+    began.set()
+    with pytest.raises(grpc.RpcError) as caught:
+        list(answers)
+    assert read_refusal(caught.value).reason == "OUTPUT_EXISTS"
+    assert body(s3, key) == b"somebody else's"
+    assert uploads(s3) == []
+
+
+def test_without_leave_to_replace_the_first_of_its_name_is_written(server, s3, stored, expected) -> None:
+    server.compress(stored, f"s3://{BUCKET}/open/first.safetensors", replace_output=False)
+    assert body(s3, "open/first.safetensors") == expected.data
+    small = stream_of({"w": np.ones((10, 10), np.float32)})
+    server.compress("", f"s3://{BUCKET}/open/small.safetensors", data=small, replace_output=False)
+    assert body(s3, "open/small.safetensors") == server.caller.compress(small).data
 
 
 def test_analyze_reads_by_reference(server, stored, stream) -> None:
@@ -88,9 +127,10 @@ def test_a_sketch_of_one_reading_serves_the_next(serve, server, stored, stream) 
     assert server.compress(stored, rule=rule, sketch=sketch).data == server.caller.compress(stream, rule).data
 
 
-def test_data_beside_a_source_is_refused(server, stored) -> None:
-    refusal = server.refused(stored, data=b"weights")
-    assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "UNEXPECTED_DATA")
+def test_data_beside_a_source_is_refused_before_its_store_is_asked(server, stored) -> None:
+    for source in (stored, f"s3://{BUCKET}/open/none.safetensors"):
+        refusal = server.refused(source, data=b"weights")
+        assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "UNEXPECTED_DATA")
 
 
 def test_not_even_an_empty_frame_keeps_a_call_waiting(server, stored) -> None:
@@ -131,6 +171,14 @@ def test_what_is_no_checkpoint_is_refused_as_if_it_was_sent(server, s3, content:
     places = f"s3://{BUCKET}/open/bad.safetensors", f"s3://{BUCKET}/open/never.safetensors"
     assert server.refused(*places).reason == reason
     assert "Contents" not in s3.list_objects_v2(Bucket=BUCKET, Prefix="open/never")
+    assert uploads(s3) == []
+
+
+def test_parts_that_never_fit_into_memory_are_refused_for_good(server, s3, stored, monkeypatch) -> None:
+    monkeypatch.setattr("ellq_server.references.uploads.ObjectWriter.memory_bytes", lambda *_: 1 << 50)
+    refusal = server.refused(stored, f"s3://{BUCKET}/open/never.safetensors")
+    assert (refusal.reason, refusal.retry_after) == ("PAYLOAD_TOO_LARGE", None)
+    assert refusal.message.startswith(f"options.source_uri {stored}: the call needs {1 << 50} bytes of memory beside")
     assert uploads(s3) == []
 
 

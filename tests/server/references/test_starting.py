@@ -2,12 +2,16 @@
 
 import sys
 from importlib import util
+from pathlib import Path
 
 import pytest
+import structlog
 
 from ellq_server.main import EXIT_USAGE, serve
 from ellq_server.references import doors
+from ellq_server.references.doors import Doors
 from ellq_server.references.uploads import MOST_PARTS, PART_BYTES, PARTS_AHEAD, ObjectWriter, part_bytes
+from ellq_server.settings import Settings
 
 
 @pytest.mark.parametrize("setting", ["source-prefixes", "output-prefixes"])
@@ -15,6 +19,13 @@ def test_a_prefix_that_is_none_stops_the_start(capsys: pytest.CaptureFixture[str
     assert serve([f"--{setting}", "s3://models,http://169.254.169.254", "--metrics-port", "0"]) == EXIT_USAGE
     told = capsys.readouterr().err
     assert f"ELLQ_{setting.upper().replace('-', '_')}: 'http://169.254.169.254' is no prefix" in told
+
+
+def test_a_folder_that_is_not_there_is_told_of(tmp_path: Path) -> None:
+    with structlog.testing.capture_logs() as logs:
+        Doors(Settings(source_prefixes=f"file://{tmp_path}/none/, file://{tmp_path}/", output_prefixes="s3://models"))
+    told = {"event": "prefix does not exist", "log_level": "warning"}
+    assert logs == [{**told, "setting": "ELLQ_SOURCE_PREFIXES", "prefix": f"file://{tmp_path}/none"}]
 
 
 @pytest.mark.parametrize(("prefix", "package"), [("s3://models", "obstore"), ("hf://org", "huggingface_hub")])
@@ -32,7 +43,7 @@ def test_parts_are_never_too_many_and_their_memory_is_counted(size: int) -> None
     assert part * 10_000 > size
     assert part % (1 << 20) == 0
     assert part < 5 << 30
-    extra = ObjectWriter(None, None, seconds=1.0).memory_bytes(size)
+    extra = ObjectWriter(None, None, replace=True, seconds=1.0).memory_bytes(size)
     assert extra == (PARTS_AHEAD + 1) * (part - PART_BYTES)
     assert (extra == 0) == (size <= PART_BYTES * MOST_PARTS)
 

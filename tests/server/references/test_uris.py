@@ -135,9 +135,36 @@ def test_whatever_is_admitted_lies_below_and_has_one_spelling(text: str, start: 
     assert (start + text).isprintable()
 
 
-@pytest.mark.parametrize("uri", ["s3://key:pass-word@models/open/m", "s3://models/open/m?X-Amz-Signature=pass-word"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://key:pass-word@models/open/m",
+        "s3://models/open/m?X-Amz-Signature=pass-word",
+        "s3://AKIAX:pass-word/rXU@models/key",  # secrets of AWS hold slashes
+        "s3://AKIAX:wJal/pass-word@models/key",
+        "s3:/AKIAX:pass-word@models/key",
+        "s3:AKIAX:pass-word@models/key",
+        "AKIAX:pass-word@models/key",
+        "s3://models/k%3FX-Amz-Signature=pass-word",
+        "s3://AKIAX:se?pass-word@models/key",
+        "s3://AKIAX:se#pass-word@models/key",
+        "s3://AKIAX:pass-word/key",
+        "s3://models/k@pass-word /key",
+        "hf://org/model@pass-word @b/key",
+        "hf://org/mo--del@pass-word/key",
+    ],
+)
 def test_a_refusal_repeats_no_secret(uri: str) -> None:
     assert "pass-word" not in str(refused(uri))
+    with pytest.raises(UnusablePrefix) as caught:
+        allowed_by("ELLQ_SOURCE_PREFIXES", uri, READABLE)
+    assert "pass-word" not in str(caught.value)
+
+
+def test_a_refusal_says_what_is_wrong_with_a_bucket() -> None:
+    told = str(refused("s3://b/k"))
+    assert "'b', which stands between :// and the next /, is not allowed: a bucket has 3 to 63 lower-case letters" in told
+    assert "begins with three slashes" in str(refused("file://models/m"))
 
 
 @pytest.mark.parametrize(

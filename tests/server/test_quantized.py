@@ -11,14 +11,15 @@ from tests.server.wire import HALF, Caller, stream_of
 
 QUANTIZED = pb.PASS_THROUGH_REASON_QUANTIZED
 WIDTHS = {
-    "I64": np.int64, "I32": np.int32, "I8": np.int8, "U8": np.uint8, "F32": np.float32, "F16": np.float16,
+    "I64": np.int64, "I32": np.int32, "U32": np.uint32, "I16": np.int16, "I8": np.int8, "U8": np.uint8,
+    "F32": np.float32, "F16": np.float16,
     "BF16": ml_dtypes.bfloat16, "F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E8M0": ml_dtypes.float8_e8m0fnu,
 }  # fmt: skip
 LAYER = "model.layers.0.mlp.up_proj"
 
 Parts = dict[str, tuple[str, tuple[int, ...]]]
 
-PACKINGS: dict[str, tuple[str, Parts]] = {
+LAYOUTS: dict[str, tuple[str, Parts]] = {
     "GPTQ": (
         "GPTQ",
         {"qweight": ("I32", (8, 32)), "qzeros": ("I32", (2, 4)), "scales": ("F16", (2, 32)), "g_idx": ("I32", (64,))},
@@ -65,8 +66,24 @@ PACKINGS: dict[str, tuple[str, Parts]] = {
         {"codes": ("I8", (32, 8, 1)), "codebooks": ("F16", (1, 16, 1, 8)), "scales": ("F16", (32, 1, 1, 1))},
     ),
     "marlin": ("Marlin", {"B": ("I32", (4, 64)), "s": ("F16", (2, 32)), "workspace": ("I32", (16,))}),
-    "quanto": ("unknown packing", {"weight._data": ("I8", (32, 64)), "weight._scale": ("F16", (32, 1))}),
-    "of tomorrow": ("unknown packing", {"weight_trits": ("U8", (32, 16)), "group_scales": ("BF16", (32, 4))}),
+    "mlx": ("MLX", {"weight": ("U32", (32, 8)), "scales": ("F16", (32, 2)), "biases": ("F16", (32, 2))}),
+    "quanto qint4": (
+        "unknown layout",
+        {"weight._data._data": ("U8", (16, 64)), "weight._scale": ("BF16", (32, 2)), "weight._shift": ("BF16", (32, 2))},
+    ),
+    "int4_awq of TensorRT": (
+        "unknown layout", {"weight": ("I8", (32, 32)), "weights_scaling_factor": ("F16", (4, 32)), "zero": ("F16", (4, 32))},
+    ),
+    "higgs": ("unknown layout", {"qweight": ("I16", (32, 32)), "scales": ("F16", (32, 2)), "tables": ("F16", (16, 2))}),
+    "vptq": (
+        "unknown layout",
+        {"indices": ("I32", (1, 32, 8)), "centroids.weight": ("F16", (16, 32)), "weight_scale": ("F16", (1, 64))},
+    ),
+    "hqq with meta": (
+        "unknown layout", {"W_q": ("U8", (16, 64)), "meta.scale": ("F16", (32, 1)), "meta.zero": ("F16", (32, 1))},
+    ),
+    "quanto": ("unknown layout", {"weight._data": ("I8", (32, 64)), "weight._scale": ("F16", (32, 1))}),
+    "of tomorrow": ("unknown layout", {"weight_trits": ("U8", (32, 16)), "group_scales": ("BF16", (32, 4))}),
 }  # fmt: skip
 
 
@@ -84,9 +101,9 @@ def ordinary(name: str = "norm.gate.weight") -> dict[str, np.ndarray]:
     return {name: np.random.default_rng(1).normal(size=(16, 32)).astype(np.float32)}
 
 
-@pytest.mark.parametrize("case", PACKINGS)
+@pytest.mark.parametrize("case", LAYOUTS)
 def test_a_quantised_layer_passes_through_whatever_is_asked(caller: Caller, case: str) -> None:
-    packing, parts = PACKINGS[case]
+    layout, parts = LAYOUTS[case]
     quantised = parts_of(LAYER, parts)
     stream = stream_of(quantised | ordinary())
     everything = pb.Selection(include=["*"], overrides=[pb.TensorOverride(glob="*", rule=HALF)])
@@ -97,7 +114,7 @@ def test_a_quantised_layer_passes_through_whatever_is_asked(caller: Caller, case
     assert {answer.plans[name].reason for name in quantised} == {QUANTIZED}
     assert {answer.reports[name].reason for name in quantised} == {QUANTIZED}
     [warning] = answer.summary.warnings
-    assert (warning.code, warning.subject) == (pb.WARNING_CODE_QUANTIZED_PASSED_THROUGH, packing)
+    assert (warning.code, warning.subject) == (pb.WARNING_CODE_QUANTIZED_PASSED_THROUGH, layout)
     assert warning.text.startswith("1 quantised layer ")
 
 
@@ -110,23 +127,23 @@ def test_mxfp4_experts_pass_through_and_their_biases_do_not(caller: Caller) -> N
     assert [one.subject for one in answer.summary.warnings] == ["MXFP4"]
 
 
-def test_layers_are_counted_by_packing(caller: Caller) -> None:
+def test_layers_are_counted_by_layout(caller: Caller) -> None:
     tensors = ordinary()
     for place in range(3):
-        tensors |= parts_of(f"{place}.up", PACKINGS["GPTQ"][1]) | parts_of(f"{place}.down", PACKINGS["LLM.int8"][1])
+        tensors |= parts_of(f"{place}.up", LAYOUTS["GPTQ"][1]) | parts_of(f"{place}.down", LAYOUTS["LLM.int8"][1])
     told = {one.subject: one.text for one in caller.compress(stream_of(tensors)).summary.warnings}
     assert told.keys() == {"GPTQ", "bitsandbytes int8"}
     assert all(text.startswith("3 quantised layers ") for text in told.values())
 
 
 def test_names_at_the_root_of_a_stream_are_known_too(caller: Caller) -> None:
-    parts = {name.removeprefix("x."): one for name, one in parts_of("x", PACKINGS["AWQ"][1]).items()}
+    parts = {name.removeprefix("x."): one for name, one in parts_of("x", LAYOUTS["AWQ"][1]).items()}
     assert {one.reason for one in caller.compress(stream_of(parts)).reports.values()} == {QUANTIZED}
 
 
 @pytest.mark.parametrize(
     "name",
-    ["scales", "style.scales", "x.scale", "x.zero", "x.codebooks", "x.qweight", "x.absmax", "x.W_q", "x_scales", "x.blocks"],
+    ["scales", "style.scales", "x.scale", "x.zero", "x.codebooks", "x.qweight", "x.absmax", "x.W_q", "x.blocks"],
 )
 def test_a_layer_that_is_only_called_so_is_compressed(caller: Caller, name: str) -> None:
     stream = stream_of(ordinary(name))
@@ -141,17 +158,30 @@ def test_integers_without_their_scales_are_integers(caller: Caller) -> None:
     assert [one.reason for one in answer.reports.values()] == [pb.PASS_THROUGH_REASON_DTYPE, 0]
 
 
-def test_positions_beside_a_scale_are_no_codes(caller: Caller) -> None:
-    """As in windowed attention: the index of relative positions, and a scale of logits for each head."""
-    attention = {"attn.relative_position_index": np.ones((4, 4), np.int64)} | ordinary("attn.logit_scale")
+def test_positions_beside_a_table_are_no_codes(caller: Caller) -> None:
+    """As in windowed attention: the index of relative positions, and a table of biases for them."""
+    attention = {"attn.relative_position_index": np.ones((4, 4), np.int64)} | ordinary("attn.bias_table")
     answer = caller.compress(stream_of(attention))
-    assert answer.reports["attn.logit_scale"].treatment == pb.TREATMENT_COMPRESS
+    assert answer.reports["attn.bias_table"].treatment == pb.TREATMENT_COMPRESS
     assert not answer.summary.warnings
+
+
+@pytest.mark.parametrize("name", ["experts.gate_up_proj_scale", "a.weight_scales", "x_scales", "a.weights_scaling_factor"])
+def test_what_is_called_like_the_scale_of_something_is_no_weight(caller: Caller, name: str) -> None:
+    """Its codes can be in another shard."""
+    answer = caller.compress(stream_of(ordinary(name)))
+    assert answer.reports[name].reason == pb.PASS_THROUGH_REASON_SCALE
+
+
+def test_scales_of_an_unknown_layout_are_known_beside_whole_layers(caller: Caller) -> None:
+    whole = parts_of("a", {"qweight": ("I32", (8, 32)), "scales": ("F16", (2, 32))})
+    stream = stream_of(whole | ordinary("b.scales"))
+    assert caller.compress(stream).data == stream
 
 
 def test_scales_whose_codes_are_in_another_shard_pass_through_beside_whole_layers(caller: Caller) -> None:
     """Shards are cut by size, so that the tensors of one layer can lie in two of them."""
-    whole, cut = parts_of("a", PACKINGS["GPTQ"][1]), parts_of("b", PACKINGS["GPTQ"][1])
+    whole, cut = parts_of("a", LAYOUTS["GPTQ"][1]), parts_of("b", LAYOUTS["GPTQ"][1])
     del cut["b.qweight"], cut["b.g_idx"]
     stream = stream_of(whole | cut)
     answer = caller.compress(stream)
@@ -159,13 +189,21 @@ def test_scales_whose_codes_are_in_another_shard_pass_through_beside_whole_layer
     assert answer.reports["b.scales"].reason == QUANTIZED
 
 
-def test_packed_and_8_bit_layers_of_one_stream_are_told_apart(caller: Caller) -> None:
+def test_quantised_and_8_bit_layers_of_one_stream_are_told_apart(caller: Caller) -> None:
     """Both have a weight_scale: of one it is part of the codes, of the other a factor."""
     eight = {
         "b.weight_scale": np.full((4, 1), 0.5, np.float32),
         "b.weight": np.arange(1, 33).reshape(4, 8).astype(ml_dtypes.float8_e4m3fn),
     }
-    answer = caller.compress(stream_of(parts_of("a", PACKINGS["nvfp4-pack-quantized"][1]) | eight))
+    answer = caller.compress(stream_of(parts_of("a", LAYOUTS["nvfp4-pack-quantized"][1]) | eight))
     assert answer.reports["a.weight_scale"].reason == QUANTIZED
     assert answer.reports["b.weight_scale"].reason == pb.PASS_THROUGH_REASON_SCALE
     assert answer.reports["b.weight"].measurement.max_magnitude == 16
+
+
+def test_codes_take_the_scales_of_their_layer_along_beside_8_bit_weights(caller: Caller) -> None:
+    """Only a zero point is no code there: integers of another name are, and what is called like their scale is not cut."""
+    mixed = parts_of("a", {"one_codes": ("I8", (8, 16)), "one_scale": ("F32", (8, 1)), "two": ("F8_E4M3", (8, 16))})
+    answer = caller.compress(stream_of(mixed))
+    assert {answer.reports[name].reason for name in ("a.one_codes", "a.one_scale")} == {QUANTIZED}
+    assert answer.summary.warnings[0].subject == "unknown layout"
