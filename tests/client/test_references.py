@@ -262,7 +262,7 @@ def test_the_examples_of_the_page_are_let_in_by_the_settings_of_the_page(s3, wei
     commands = re.findall(r"^\$ ellq ((?:[^\n\\]|\\\n)*)", page, re.MULTILINE)
     assert len(commands) == 2
     for command in commands:
-        done = CliRunner().invoke(app, shlex.split(command.replace("--server ellq:50051", "")))
+        done = CliRunner().invoke(app, shlex.split(command.replace("--server ellq:50051", "").replace("\\\n", "")))
         assert done.exit_code == 0, done.output
     assert stored(s3, "compressed/llama/model.safetensors")
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)

@@ -5,7 +5,6 @@ from importlib import util
 from pathlib import Path
 
 import pytest
-import structlog
 
 from ellq_server.main import EXIT_USAGE, serve
 from ellq_server.references import doors
@@ -21,11 +20,11 @@ def test_a_prefix_that_is_none_stops_the_start(capsys: pytest.CaptureFixture[str
     assert f"ELLQ_{setting.upper().replace('-', '_')}: 'http://169.254.169.254' is no prefix" in told
 
 
-def test_a_folder_that_is_not_there_is_told_of(tmp_path: Path) -> None:
-    with structlog.testing.capture_logs() as logs:
-        Doors(Settings(source_prefixes=f"file://{tmp_path}/none/, file://{tmp_path}/", output_prefixes="s3://models"))
-    told = {"event": "prefix does not exist", "log_level": "warning"}
-    assert logs == [{**told, "setting": "ELLQ_SOURCE_PREFIXES", "prefix": f"file://{tmp_path}/none"}]
+def test_a_folder_that_is_not_there_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Doors(Settings(source_prefixes=f"file://{tmp_path}/none/, file://{tmp_path}/", output_prefixes="s3://models"))
+    (told,) = (record.msg for record in caplog.records)
+    assert (told["event"], told["level"]) == ("prefix does not exist", "warning")
+    assert (told["setting"], told["prefix"]) == ("ELLQ_SOURCE_PREFIXES", f"file://{tmp_path}/none")
 
 
 @pytest.mark.parametrize(("prefix", "package"), [("s3://models", "obstore"), ("hf://org", "huggingface_hub")])
