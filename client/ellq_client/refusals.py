@@ -28,6 +28,8 @@ def read_refusal(error: grpc.RpcError, server: ServerAddress) -> RemoteError:
 
     The gRPC error is attached as `__cause__`, so that a plain `raise` keeps it.
     """
+    error.__traceback__ = None  # it is the call, and through its frames would hold itself: dropped at the interpreter's end, a
+    # call can wait for ever for a lock
     call: grpc.Call = error  # type: ignore[assignment]  # every RpcError of a finished call is a Call as well
     metadata = dict(call.trailing_metadata() or ())
     details = _Details(metadata.get("grpc-status-details-bin"))

@@ -1,8 +1,10 @@
 """Whole calls over a real socket, by either client."""
 
 import asyncio
+import gc
 import json
 import threading
+import weakref
 
 import grpc
 import numpy as np
@@ -25,6 +27,7 @@ from ellq_client import (
     TensorReport,
     Unavailable,
 )
+from ellq_client.refusals import read_refusal
 
 RULE = Fraction(pruned_ratio=0.5)
 
@@ -260,6 +263,24 @@ async def test_capabilities_are_told_and_retried(client, fake, refusal, no_waiti
     assert capabilities.limits.payload_bytes == 10000
     assert capabilities.device.kernels == "none"
     assert len(no_waiting) == 1
+
+
+def test_a_failed_attempt_is_gone_without_the_collector(monkeypatch, no_waiting):
+    """Else its call is dropped at the interpreter's end, and that can wait for ever for a lock."""
+    calls = []
+
+    def seen(error, server):
+        calls.append(weakref.ref(error))
+        return read_refusal(error, server)
+
+    monkeypatch.setattr("ellq_client.client.read_refusal", seen)
+    gc.disable()
+    try:
+        with Client("127.0.0.1:1", max_attempts=3) as client, pytest.raises(Unavailable):
+            client.capabilities()
+        assert [call() is None for call in calls[:2]] == [True, True]
+    finally:
+        gc.enable()
 
 
 async def test_a_source_that_fails_on_the_way_is_the_error(client, fake, checkpoint, monkeypatch):

@@ -78,5 +78,6 @@ class Commands(TyperGroup):
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
             code = BROKEN_PIPE
-        gc.collect()  # an error holds the call that failed; dropped at the interpreter's end, that can wait for ever for a lock
+        finally:
+            gc.collect()  # an error, also one of an attempt before, holds its call: see refusals.py
         sys.exit(code)
