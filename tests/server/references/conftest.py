@@ -11,7 +11,8 @@ from moto.server import ThreadedMotoServer
 from tests.server.references.calls import ByReference
 from tests.server.wire import Caller, stream_of
 
-BUCKET = "models"
+BUCKET = "checkpoints"
+"""Not that of tests/client/test_references.py: all servers of moto in a process share what they store."""
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(serve: Callable[..., Caller], s3: object, folder: Path) -> ByReference:
-    """Calls to a server that reads and writes below `models/open` of either."""
+    """Calls to a server that reads and writes below the folder `open` of either."""
     (folder / "open").mkdir(parents=True)
     prefixes = f"s3://{BUCKET}/open, file://{folder}/open"
     return ByReference(serve(source_prefixes=prefixes, output_prefixes=prefixes))
