@@ -33,6 +33,12 @@ def measured_moments(graph, values, tensors, *, matrices):
     return found
 
 
+def underflow(graph, values, tensors):
+    """Return whether squares of what a layer sees do: gelu of -27 is 1e-161. A matrix with 0 there is of no inputs."""
+    seen = (layer_inputs(step.node.operation, values[step.node.inputs[0]], tensors) for step in graph.layers)
+    return any(((patches != 0) & (np.abs(patches) < 2.0**-500)).any() for patches in seen)
+
+
 def layer_inputs(operation, x, tensors):
     """Return what the neurons of a layer see, one row for each sample and position. Shape: (groups, rows, fan_in)."""
     if not isinstance(operation, Conv):

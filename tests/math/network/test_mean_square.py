@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ellq_math.network.findings import EndingReason
@@ -10,7 +10,7 @@ from ellq_math.network.nodes import Activation, ActivationKind, Input, Linear, N
 from ellq_math.network.quadratic import check_moments, row_errors
 from ellq_math.network.topology import read_graph
 
-from .moments import measured_moments
+from .moments import measured_moments, underflow
 from .networks import Pair, forward, pruned, random_network, shapes_of
 
 seeds = st.integers(0, 2**32 - 1)
@@ -38,6 +38,7 @@ def test_no_error_exceeds_its_certificate(matrices, seed):
     changed = pruned(tensors, rng, share=rng.random(), moved=0.1 * rng.random())
     x = rng.standard_normal((12, *graph.input.shape)) * rng.random(graph.input.shape)
     values, errors = measured(topology, tensors, changed, x)
+    assume(not underflow(graph, values, tensors))
     knowledge = Knowledge(moments=measured_moments(graph, values, tensors, matrices=matrices))
     found = certify_mean_square(graph, Pair(tensors, changed), knowledge)
     certificate = found.certificate
