@@ -13,7 +13,7 @@ _M_ARENA_MAX = -8
 
 
 def share_arenas() -> None:
-    """Let all threads share the arenas that there are; before threads are made. MALLOC_ARENA_MAX of the environment has precedence.
+    """Let all threads share these arenas; before threads are made. MALLOC_ARENA_MAX of the environment has precedence.
 
     Only glibc has arenas: elsewhere nothing happens.
     """
