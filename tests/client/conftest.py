@@ -275,9 +275,8 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.fixture
-def ellq(monkeypatch, capsys, fake):
-    """Return a function that runs a command line against the fake server and returns code, output and errors."""
-    monkeypatch.setenv("ELLQ_SERVER", fake.address)
+def command_line(monkeypatch, capsys):
+    """Return a function that runs a command line in this process and returns code, output and errors."""
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["ellq", *map(str, words)])
@@ -287,3 +286,10 @@ def ellq(monkeypatch, capsys, fake):
         return caught.value.code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def ellq(monkeypatch, command_line, fake):
+    """Return the same, against the fake server."""
+    monkeypatch.setenv("ELLQ_SERVER", fake.address)
+    return command_line

@@ -72,7 +72,7 @@ def find_scales(tensors: Sequence[Stored], quantized: QuantizedLayers) -> Scales
     # without them a scale whose weights are in another shard would be cut
     endings = {leaf_of(name) for name in names}
     names |= {name for name in by_name if ends_with_any(name, _ALWAYS) or leaf_of(name) in endings}
-    riddles = _riddles([weight for weight in weights if weight.name not in names], candidates, by_name)
+    unknown_beside = _unknown_beside([weight for weight in weights if weight.name not in names], candidates, by_name)
     usable: dict[str, Scale] = {}
     unusable: dict[str, str] = {}
     without: list[str] = []
@@ -80,20 +80,20 @@ def find_scales(tensors: Sequence[Stored], quantized: QuantizedLayers) -> Scales
         if weight.name in names:
             continue
         found = [by_name[name] for name in candidates[weight.name]]
-        if weight.name in riddles:
-            unusable[weight.name] = f"what {riddles[weight.name][0]} beside it does to it is not known"
+        if weight.name in unknown_beside:
+            unusable[weight.name] = f"what {unknown_beside[weight.name][0]} beside it does to it is not known"
         elif not found and not names:
             without.append(weight.name)
         elif isinstance(fit := _fit(weight, found), Scale):
             usable[weight.name] = fit
         else:
             unusable[weight.name] = fit
-    names |= {name for found in riddles.values() for name in found}
+    names |= {name for found in unknown_beside.values() for name in found}
     names |= {one.name for one in by_name.values() if len(one.shape) > 1 and one.name.endswith(_LIKE_SCALES)}
     return Scales(frozenset(names), usable, unusable, tuple(without))
 
 
-def _riddles(
+def _unknown_beside(
     weights: Sequence[Stored], candidates: Mapping[str, Sequence[str]], by_name: Mapping[str, Stored]
 ) -> dict[str, list[str]]:
     """Return the names of what seems to turn weights into other numbers although it is no scale that is known: by weights."""

@@ -25,7 +25,6 @@ from ellq_client import (
     verify,
     write_report,
 )
-from ellq_client.cli import main
 from ellq_client.folders.folder import open_folder
 from ellq_client.folders.shard_files import PackedShardFile
 from ellq_client.packing.reading import PackedCheckpoint
@@ -48,17 +47,10 @@ def model(tmp_path):
 
 
 @pytest.fixture
-def ellq(monkeypatch, capsys):
+def ellq(monkeypatch, command_line):
+    """Return what runs a command line, with the service in this process where one is needed."""
     monkeypatch.delenv("ELLQ_SERVER", raising=False)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["ellq", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        captured = capsys.readouterr()
-        return caught.value.code, captured.out, captured.err
-
-    return run
+    return command_line
 
 
 @pytest.mark.parametrize("rule", [HALF, Tail(epsilon=0.2, p=2), NOfM(n=2, m=4), Fraction(pruned_ratio=0.5, scope="global")])
