@@ -6,6 +6,7 @@ from threading import Lock
 from typing import Final, Generic, Literal, TypeAlias, TypeVar, cast
 
 from ellq.v1 import compression_pb2 as pb
+from ellq.v1.frames import Data
 from ellq_client.errors import Cancelled, SourceError
 from ellq_client.frames import AnswerFrame, RequestFrame
 from ellq_client.sources import Source
@@ -30,15 +31,25 @@ class Upload:
         self.failure: SourceError | None = None
 
     def __iter__(self) -> Iterator[RequestFrame]:
-        """Yield every frame. A source that fails ends the stream early, and the server will say that it is truncated."""
+        """Yield every frame. A source that fails ends the stream early, and the server will say that it is truncated.
+
+        Many find out behind their last byte that it was a false one. So the last frame waits until the source has ended well.
+        """
         yield self._first
         yield from self._enclosed()
         if self._source is None:
             return
+        held: Data | None = None
         try:
-            yield from self._source.frames()
+            for frame in self._source.frames():
+                if held is not None:
+                    yield held
+                held = frame
         except SourceError as error:
             self.failure = error
+            return
+        if held is not None:
+            yield held
 
 
 @dataclass(frozen=True)

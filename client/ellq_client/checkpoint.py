@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self, cast
 
 from ellq.v1.safetensors import DTYPE_BITS, LENGTH_BYTES, METADATA
+from ellq_client.counting import counted
 from ellq_client.errors import SourceError
 from ellq_client.mistaken import PREFIX_BYTES, mistaken
 
@@ -56,7 +57,7 @@ def fitting_header_length(prefix: bytes | bytearray, *, size_bytes: int, name: s
     The length bytes are enough; with PREFIX_BYTES of `mistaken` an error can tell a file that was cut off from another one.
     """
     if len(prefix) < LENGTH_BYTES:
-        told = "it is empty" if not size_bytes else f"it ends after {size_bytes} bytes"
+        told = "it is empty" if not size_bytes else f"it ends after {counted(size_bytes, 'byte')}"
         raise SourceError(f"{name} is no safetensors file: {told}")
     length = header_length(prefix)
     too_long = length > LENGTH_BYTES + HEADER_BYTES_MAX
@@ -93,7 +94,7 @@ def parse_header(header: bytes, *, size_bytes: int, name: str) -> tuple[StoredTe
     if place > size_bytes:
         raise SourceError(f"{name} is cut off: {size_bytes} of {place} bytes")
     if place < size_bytes:
-        raise SourceError(f"{name} is no safetensors file: {size_bytes - place} bytes after its last tensor")
+        raise SourceError(f"{name} is no safetensors file: {counted(size_bytes - place, 'byte')} after its last tensor")
     return tuple(tensors)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ellq_client.certificates import upper
+from ellq_client.counting import counted
 from ellq_client.errors import ExtraMissing
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -175,7 +176,7 @@ def _batches(samples: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
     for batch in samples:
         if isinstance(batch, tuple | list):
             if len(batch) != 2:  # pyright: ignore[reportUnknownArgumentType]
-                raise ValueError(f"a batch of {len(batch)} parts; allowed are inputs, or a pair (inputs, targets)")  # pyright: ignore[reportUnknownArgumentType]
+                raise ValueError(f"a batch of {counted(len(batch), 'part')}; allowed are inputs, or a pair (inputs, targets)")  # pyright: ignore[reportUnknownArgumentType]
             yield batch[0], batch[1]
         else:
             yield batch, None
@@ -184,7 +185,7 @@ def _batches(samples: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
 def _losses(losses: Any, *, count: int, loss_range: tuple[float, float]) -> Array:
     values = _numbers(losses)
     if values.shape != (count,):
-        raise ValueError(f"the loss returns {values.shape} for {count} samples; it must return one number for each")
+        raise ValueError(f"the loss returns {values.shape} for {counted(count, 'sample')}; it must return one number for each")
     wrong = ~((values >= loss_range[0]) & (values <= loss_range[1]))
     if wrong.any():
         raise ValueError(f"a loss is {float(values[wrong.argmax()])!r}, outside loss_range {loss_range!r}")

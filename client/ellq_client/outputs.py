@@ -85,7 +85,7 @@ class FormatSink:
         changed = {self._plans[tensor].name: buffer for tensor, buffer in self._buffers.items()}
         fills = self._contents.fills(self._path, changed)
         for place, fill in fills:
-            self._partials.append(PartialFile(place))
+            self._partials.append(PartialFile(place, permissions=self._contents.permissions))
             self._partials[-1].fill(fill)
         self._contents.check_unchanged()
         with contextlib.ExitStack() as undo:

@@ -10,6 +10,7 @@ from ellq.v1.frames import Data
 from ellq_client.checkpoint import StoredTensor, parse_header, stored_bytes
 from ellq_client.contract import expect
 from ellq_client.errors import SourceError
+from ellq_client.permissions import ORDINARY
 from ellq_client.sinks import Sink
 from ellq_client.sources import Source, read_header
 from ellq_client.values import TensorPlan
@@ -32,6 +33,7 @@ class RemoteSource:
         """Take what the server told of it. Errors: ProtocolError."""
         self.uri = self.name = uri
         self.size_bytes = manifest.header_bytes + manifest.payload_bytes
+        self.permissions = ORDINARY
         lengths = [stored_bytes(plan.dtype, plan.shape) for plan in plans]
         ends = pairwise(accumulate(lengths, initial=manifest.header_bytes))
         tensors = tuple(StoredTensor(plan.name, plan.dtype, plan.shape, *span) for plan, span in zip(plans, ends, strict=True))

@@ -27,6 +27,7 @@ class LastLayerFirst:
         header = read_header(source)
         tensors = parse_header(header, size_bytes=source.size_bytes, name=source.name)
         self.name = source.name
+        self.permissions = source.permissions
         self._source = source
         self._tensors = _reordered(tensors, topology)
         self._header = _header_of(json.loads(header[LENGTH_BYTES:]), self._tensors)

@@ -162,7 +162,7 @@ def plain_text(report: Report | FolderReport) -> str:
 def write_report(result: Analysis, path: str | os.PathLike[str]) -> None:
     """Write the report of a finished call, replacing what was there in one instant. Errors: OutputError."""
     check_place(Path(path))
-    file = PartialFile(Path(path))
+    file = PartialFile(Path(path), permissions=result.permissions)
     try:
         file.restart()
         file.write(report_text(result).encode())

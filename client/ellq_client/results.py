@@ -9,10 +9,12 @@ from typing import Any
 
 from ellq_client.answers import Answer
 from ellq_client.certificates import NetworkCertificate, upper
+from ellq_client.counting import counted
 from ellq_client.fitting import layouts_of
 from ellq_client.formats import FormatSource
 from ellq_client.mirror import mirror, mirror_field
 from ellq_client.packing.entropies import PackedSizes
+from ellq_client.permissions import ORDINARY
 from ellq_client.references import known_header
 from ellq_client.requests import Request
 from ellq_client.rules import Rule, rule_from_proto
@@ -54,6 +56,8 @@ class Analysis:
     """Why tensors are left alone or laid out otherwise than (out, in), by name, as far as it is not in the request."""
     not_sent: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     """What else is in the file, by name, and why nothing of it was sent."""
+    permissions: int = field(default=ORDINARY, repr=False, compare=False)
+    """Permission bits of the source; what is written of it gets no more, its report neither."""
 
     @property
     def network(self) -> NetworkCertificate | None:
@@ -78,7 +82,7 @@ class Analysis:
 
     def _facts(self) -> list[str]:
         summary = self.summary
-        facts = [f"{summary.compressible_tensors} of {summary.tensors} tensors", f"{summary.weights} weights"]
+        facts = [f"{summary.compressible_tensors} of {counted(summary.tensors, 'tensor')}", counted(summary.weights, "weight")]
         if summary.global_ is not None:
             facts.append(f"sparsity_index={summary.global_.sparsity_index:.4g}, pq_index={summary.global_.pq_index:.4g}")
         if summary.kept is not None and summary.weights:
@@ -88,7 +92,7 @@ class Analysis:
         grades = () if summary.network is None else summary.network.grades
         facts += [f"{grade.grade} error of {grade.node!r}<={upper(grade.output_error_max)}" for grade in grades]
         if summary.warnings:
-            facts.append(f"{len(summary.warnings)} warnings")
+            facts.append(counted(len(summary.warnings), "warning"))
         return facts
 
 
@@ -155,4 +159,5 @@ def _told(answer: Answer, request: Request, source: Source) -> dict[str, Any]:
         "summary": mirror(Summary, answer.summary),
         "notes": {name: layout.why for name, layout in layouts_of(source).items()},
         "not_sent": source.contents.not_sent if isinstance(source, FormatSource) else {},
+        "permissions": source.permissions,
     }

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 
 from ellq_client.arrays import numpy_array, safetensors_header, sorted_for_file, weight_bytes
+from ellq_client.counting import counted
 from ellq_client.errors import InvalidNetwork, SourceError
 from ellq_client.graphs import read_topology, write_topology
 from ellq_client.networks import Network
 from ellq_client.packing.reading import open_checkpoint
 from ellq_client.sinks import PartialFile, check_place
+from ellq_client.steady_file import SteadyFile
 from ellq_math.network.shrinking import Shrunk, shrink
 from ellq_math.network.topology import InvalidTopology, tensor_names
 
@@ -32,7 +34,7 @@ def shrink_file(path: Path, output: Path, network: Network, network_output: Path
         raise InvalidNetwork(f"the network is not of {path}: {error}", reason="INVALID_TOPOLOGY") from error
     smaller = {**arrays, **shrunk.tensors}
     message.topology.CopyFrom(write_topology(shrunk.topology))
-    _write(output, smaller)
+    _write(output, smaller, permissions=SteadyFile(path).permissions)
     Network.from_proto(message).save(network_output)
     return _told(shrunk, before=_size(arrays), after=_size(smaller))
 
@@ -52,9 +54,9 @@ def _numbers(name: str, array: Any) -> Any:
     return array
 
 
-def _write(output: Path, arrays: dict[str, Any]) -> None:
+def _write(output: Path, arrays: dict[str, Any], *, permissions: int) -> None:
     ordered = dict(sorted_for_file(arrays))
-    file = PartialFile(output)
+    file = PartialFile(output, permissions=permissions)
     try:
         file.restart()
         file.write(safetensors_header(ordered))
@@ -70,8 +72,8 @@ def _size(arrays: dict[str, Any]) -> int:
 
 
 def _told(shrunk: Shrunk, *, before: int, after: int) -> tuple[str, ...]:
-    gone = [f"removed    {count} neurons of node {node!r}" for node, count in shrunk.removed.items()]
-    stays = [f"stays      {stay.neurons} neurons of node {stay.node!r}: {stay.why}" for stay in shrunk.stays]
+    gone = [f"removed    {counted(count, 'neuron')} of node {node!r}" for node, count in shrunk.removed.items()]
+    stays = [f"stays      {counted(stay.neurons, 'neuron')} of node {stay.node!r}: {stay.why}" for stay in shrunk.stays]
     rounded = [f"rounded    bias {name!r} took in a constant" for name in shrunk.rounded]
     written = f"written    {after} bytes of weights, {before} before"
     return (*(gone or ["removed    nothing: no neuron is dead that can go"]), *stays, *rounded, written)

@@ -14,6 +14,7 @@ from ellq_client.arrays import array_like, numpy_array, numpy_dtype
 from ellq_client.checkpoint import stored_bytes
 from ellq_client.errors import InvalidOutput, OutputError
 from ellq_client.packing.source import PackedSource
+from ellq_client.permissions import create_file, permissions_of
 from ellq_client.sources import ArraySource, FileSource, Source
 from ellq_client.values import TensorPlan
 
@@ -46,7 +47,7 @@ class FileSink:
         if isinstance(source, FileSource | PackedSource) and path.exists() and path.samefile(source.path):
             raise InvalidOutput(f"{path} is the source itself; name another file")
         self.path = path
-        self._partial = PartialFile(path)
+        self._partial = PartialFile(path, permissions=source.permissions)
 
     def restart(self, plans: Sequence[TensorPlan]) -> None:
         """Empty the file."""
@@ -83,8 +84,10 @@ def check_place(path: Path) -> None:
 class PartialFile:
     """A file on its way to its place. Errors: OutputError."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, permissions: int) -> None:
+        """Take the permission bits that it gets at most: those of what it is made of, or ORDINARY."""
         self._path = path
+        self._permissions = permissions
         self._partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
         self._file: BinaryIO | None = None
 
@@ -92,7 +95,8 @@ class PartialFile:
         """Create the file, or empty it."""
         with self._reported():
             if self._file is None:
-                self._file = self._partial.open("xb")
+                replaced = permissions_of(self._path.stat()) if self._path.exists() else self._permissions
+                self._file = create_file(self._partial, self._permissions & replaced)
             self._file.seek(0)
             self._file.truncate()
 

@@ -19,6 +19,7 @@ from ellq_client.framing import FRAME_BYTES, framed
 from ellq_client.mistaken import PREFIX_BYTES
 from ellq_client.packing.container import is_packed
 from ellq_client.packing.source import PackedSource
+from ellq_client.permissions import ORDINARY
 from ellq_client.steady_file import SteadyFile
 
 WeightSource: TypeAlias = str | os.PathLike[str] | Mapping[str, Any]
@@ -36,6 +37,11 @@ class Source(Protocol):
     @property
     def size_bytes(self) -> int:
         """Length of the stream."""
+        ...
+
+    @property
+    def permissions(self) -> int:
+        """Permission bits that what is written of it gets at most: see permissions."""
         ...
 
     def head(self, length: int) -> bytes:
@@ -83,6 +89,7 @@ class FileSource:
         self.name = name or path.name
         self.size_bytes = self._file.size_bytes
         self.modified_ns = self._file.modified_ns
+        self.permissions = self._file.permissions
         self._check_whole()
 
     def head(self, length: int) -> bytes:
@@ -115,6 +122,7 @@ class ArraySource:
     """Arrays by name, written as safetensors bytes on the way out: no copy of the whole is made."""
 
     name = "arrays"
+    permissions = ORDINARY
 
     def __init__(self, arrays: Mapping[str, Any]) -> None:
         self.arrays = dict(sorted_for_file(arrays))

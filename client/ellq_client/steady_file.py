@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from ellq_client.errors import SourceError
 from ellq_client.framing import FRAME_BYTES
+from ellq_client.permissions import permissions_of
 
 
 class SteadyFile:
@@ -25,6 +26,8 @@ class SteadyFile:
         self.size_bytes = self._stat.st_size
         self.modified_ns = self._stat.st_mtime_ns
         """When the file was last modified, in nanoseconds of the file system's clock."""
+        self.permissions = permissions_of(self._stat)
+        """Who may read it."""
 
     def head(self, length: int) -> bytes:
         """Return the first bytes."""
@@ -56,6 +59,12 @@ class SteadyFile:
             while remaining and (data := file.read(min(FRAME_BYTES, remaining))):
                 remaining -= len(data)
                 yield data
+
+    def read(self, begin: int, end: int) -> memoryview:
+        """Return a range of the file. It is not mapped: a file that becomes shorter would then end the process."""
+        with self.opened() as file:
+            file.seek(begin)
+            return memoryview(file.read(end - begin))
 
     def check_unchanged(self) -> None:
         """Refuse a file that is not what it was."""

@@ -7,6 +7,7 @@ None means what absence means in the contract.
 from dataclasses import dataclass, field
 
 from ellq_client.certificates import NetworkCertificate
+from ellq_client.counting import counted
 from ellq_client.rules import Rule
 
 
@@ -130,7 +131,7 @@ class NeuronReports:
     tail_l2: tuple[float, ...]
 
     def __repr__(self) -> str:
-        return f"NeuronReports({len(self.sparsity_index)} neurons)"
+        return f"NeuronReports({counted(len(self.sparsity_index), 'neuron')})"
 
 
 @dataclass(frozen=True, slots=True)

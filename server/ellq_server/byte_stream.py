@@ -29,10 +29,8 @@ class ByteStream:
         filled = 0
         while filled < length:
             if not self._rest and not self._next_chunk():
-                missing = f"{filled} of {length} bytes"
-                raise TruncatedStream(
-                    f"the stream ended after {self.position_bytes} bytes, with {missing} of {what}", field="data"
-                )
+                held = f"{filled} of {length} bytes of {what}"
+                raise TruncatedStream(f"the stream ended at byte {self.position_bytes}, with {held}", field="data")
             taken = self._rest[: length - filled]
             buffer[filled : filled + len(taken)] = taken
             filled += len(taken)

@@ -2,13 +2,16 @@
 
 import logging
 import re
-import sys
 import uuid
 from collections.abc import Iterable
 
 import structlog
 
+from ellq_server.log_writer import LogWriter
+
 LONGEST_ID = 128
+
+_STANDARD_ERROR = 2
 
 _shared = [
     structlog.contextvars.merge_contextvars,
@@ -32,7 +35,7 @@ def configure_logs(*, level: str, form: str) -> None:
     renderer = structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
     processors = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     processors += [structlog.processors.format_exc_info, renderer] if form == "json" else [renderer]
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LogWriter(_STANDARD_ERROR)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=processors, foreign_pre_chain=_shared))
     root = logging.getLogger()
     root.handlers = [handler]

@@ -1,9 +1,14 @@
 """What Prometheus sees: the usual gRPC server metrics, and ellq's own."""
 
+from collections.abc import Iterator
+
 import grpc
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from ellq_server.admission import Admission
+from ellq_server.log_writer import dropped_events
 
 SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
 CALL_LABELS = ("grpc_type", "grpc_service", "grpc_method")
@@ -53,6 +58,7 @@ class Metrics:
         reserved = Gauge("ellq_memory_reserved_bytes", "Memory reserved for weights in flight.", registry=registry)
         reserved.set_function(lambda: admission.reserved_bytes)
         Gauge("ellq_memory_budget_bytes", "Memory that may be reserved.", registry=registry).set(memory_bytes)
+        registry.register(_LogCollector())
         for kind, method in METHODS:  # so that rate() has a zero to start from
             labels = (kind, SERVICE, method)
             for metric in (self.started, self.received, self.sent, self.handling):
@@ -63,3 +69,10 @@ class Metrics:
     def observe_stage(self, stage: str, seconds: float) -> None:
         """Record how long a tensor spent in a stage."""
         self.stage_seconds.labels(stage).observe(seconds)
+
+
+class _LogCollector(Collector):
+    """Reads the count where it is made: logging belongs to the process, not to a server in it."""
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        yield CounterMetricFamily("ellq_log_events_dropped", "Log events that nobody took in time.", value=dropped_events())

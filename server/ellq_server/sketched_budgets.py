@@ -110,8 +110,8 @@ def check_sensitivities(sketch: Sketch, bench: Workbench, planning: Planning) ->
         raise invalid_sketch(f"it {told} sensitivities of tensor {shorten(repr(name))}: it belongs to other tensors")
     for name, felt in sketch.sensitivities.items():
         if len(felt) != counted[name].neurons:
-            has = f"{len(felt)} sensitivities of tensor {shorten(repr(name))}"
-            raise invalid_sketch(f"it has {has}, which has {counted[name].neurons} neurons: it belongs to other tensors")
+            told = f"its sensitivities of tensor {shorten(repr(name))} number {len(felt)}, the neurons {counted[name].neurons}"
+            raise invalid_sketch(f"{told}: it belongs to other tensors")
     weights = sum(plan.weights for plan in counted.values())
     if sketch.weights != weights:
         raise invalid_sketch(f"it counts {sketch.weights} weights, the budget is over {weights}: it belongs to other weights")

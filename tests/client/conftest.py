@@ -21,9 +21,14 @@ from safetensors.numpy import save_file
 
 from ellq.v1 import compression_pb2 as pb
 from ellq.v1 import compression_pb2_grpc
+from ellq_client import Client, verify, write_report
 from ellq_client.cli import main
+from ellq_client.verifying import matrices
 
 INDICES = pb.IndexOptions(q=0.5, pq_p=0.5, pq_q=1.0)
+
+COMMAND = [sys.executable, "-c", "from ellq_client.cli import main; main()"]
+"""The command line in a process of its own."""
 
 
 @dataclass
@@ -223,6 +228,32 @@ def _summary(plans: list[pb.TensorPlan], options: Message) -> pb.Summary:
         summary.kept, summary.zeros_after, summary.frobenius, summary.frobenius_ratio = weights, 0, 0, 0
     summary.warnings.append(pb.Warning(code=pb.WARNING_CODE_GLOB_WITHOUT_MATCH, subject="x*", text="x* matches no tensor"))
     return summary
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[Client]:
+    """Return a client of a real server in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("ELLQ_SERVER", raising=False)
+        with Client() as client:
+            yield client
+
+
+@pytest.fixture(params=[1, 1 << 21], ids=["row by row", "whole"])
+def verified(request, client, tmp_path, monkeypatch):
+    """Return a function that compresses a file, holds every claim of the report against it, and returns the result."""
+    monkeypatch.setattr(matrices, "BLOCK_WEIGHTS", request.param)
+
+    def run(original, **options):
+        output, report = tmp_path / "small.safetensors", tmp_path / "report.json"
+        result = client.compress(original, output, **options).result()
+        write_report(result, report)
+        verification = verify(original, output, report)
+        assert verification.report_checked
+        assert verification.weights_cut == result.summary.zeros_after - result.summary.zeros_before > 0
+        return result
+
+    return run
 
 
 @pytest.fixture

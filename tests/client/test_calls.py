@@ -125,6 +125,7 @@ async def test_options_arrive_as_they_were_given(client, fake, checkpoint):
 async def test_a_file_comes_back_whole_and_alone(client, checkpoint, tmp_path):
     output = tmp_path / "out" / "small.safetensors"
     output.parent.mkdir()
+    checkpoint.chmod(0o666)
     reports, compression = await client.compress(checkpoint, output, rule=RULE, neurons=True)
     assert output.read_bytes() == checkpoint.read_bytes()
     assert [path.name for path in output.parent.iterdir()] == ["small.safetensors"]

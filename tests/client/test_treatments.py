@@ -1,6 +1,5 @@
 """The command line has words for every reason to leave a tensor alone, and says them tensor by tensor."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import ml_dtypes
@@ -17,14 +16,6 @@ REASON = pb.DESCRIPTOR.enum_types_by_name["PassThroughReason"]
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("ELLQ_SERVER", raising=False)
-        with Client() as client:
-            yield client
-
-
-@pytest.fixture(scope="module")
 def analysis(client: Client) -> Analysis:
     return client.analyze({"a": np.ones((2, 2), np.float32)}).result()
 
@@ -36,7 +27,7 @@ REASONS = [value.name.removeprefix("PASS_THROUGH_REASON_").lower() for value in 
 def test_every_reason_of_the_contract_has_words(analysis: Analysis, reason: str) -> None:
     alone = TensorReport(0, "w", "F32", (2, 2), (), None, "pass_through", reason)
     told = " ".join(untouched(replace(analysis, tensors=(alone,))))
-    assert "1 of 1 tensors (1: " in told
+    assert "1 of 1 tensor (1: " in told
     assert f"(1: {reason})" not in told or reason == "excluded"  # which is its own word
 
 

@@ -11,7 +11,6 @@ from safetensors.torch import load_file, save_file
 
 from ellq_client import (
     ClaimRefuted,
-    Client,
     Fraction,
     LqBound,
     NOfM,
@@ -23,17 +22,8 @@ from ellq_client import (
     write_report,
 )
 from ellq_client.networks import Calibration, TensorMoments
-from ellq_client.verifying import matrices
 
 E4M3, E5M2 = torch.float8_e4m3fn, torch.float8_e5m2
-
-
-@pytest.fixture(scope="module")
-def client():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("ELLQ_SERVER", raising=False)
-        with Client() as client:
-            yield client
 
 
 def drawn(*shape: int, dtype: torch.dtype, seed: int) -> torch.Tensor:
@@ -92,15 +82,8 @@ REQUESTS = {
 
 
 @pytest.mark.parametrize("request_name", REQUESTS)
-@pytest.mark.parametrize("block_weights", [1, 1 << 21], ids=["row by row", "whole"])
-def test_what_the_server_says_is_true(client, scaled, tmp_path, monkeypatch, request_name, block_weights):
-    monkeypatch.setattr(matrices, "BLOCK_WEIGHTS", block_weights)
-    output, report = tmp_path / "small.safetensors", tmp_path / "report.json"
-    result = client.compress(scaled, output, neurons=True, **REQUESTS[request_name]).result()
-    write_report(result, report)
-    verification = verify(scaled, output, report)
-    assert verification.report_checked
-    assert verification.weights_cut == result.summary.zeros_after - result.summary.zeros_before > 0
+def test_what_the_server_says_is_true(verified, scaled, request_name):
+    result = verified(scaled, neurons=True, **REQUESTS[request_name])
     reasons = {tensor.name: tensor.reason for tensor in result.tensors if tensor.reason}
     assert set(reasons.values()) == {"quantized", "scale", "scale_unusable"}
     assert reasons["alone.weight"] == "scale_unusable"

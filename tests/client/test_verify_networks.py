@@ -8,7 +8,6 @@ from safetensors.numpy import load_file, save_file
 
 from ellq_client import (
     ClaimRefuted,
-    Client,
     EllqError,
     ErrorBudget,
     Fraction,
@@ -33,14 +32,6 @@ NETWORK = chain(
     Relu(),
     Linear("out.weight", transposed=True),
 ).with_inputs(box=(-1, 1), l2_radius=5, margins=RANDOM.exponential(size=200))
-
-
-@pytest.fixture(scope="module")
-def client():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("ELLQ_SERVER", raising=False)
-        with Client() as client:
-            yield client
 
 
 @pytest.fixture(scope="module")

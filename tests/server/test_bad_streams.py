@@ -72,7 +72,7 @@ def test_a_truncated_stream_says_where_it_ended(caller: Caller, kept: int) -> No
     stream = stream_of({"w": np.ones((4, 4), np.float32)})[: kept if kept >= 0 else -1]
     refusal = caller.refused(stream)
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "TRUNCATED_STREAM")
-    assert f"after {len(stream)} bytes" in refusal.message
+    assert f"ended at byte {len(stream)}, with" in refusal.message
 
 
 def test_bytes_after_the_end_are_refused(caller: Caller) -> None:

@@ -27,6 +27,12 @@ LAYOUTS: dict[str, tuple[str, Parts]] = {
     "GPTQ without zero points": (
         "GPTQ", {"qweight": ("I32", (8, 32)), "scales": ("BF16", (2, 32)), "g_idx": ("I32", (64,))},
     ),
+    "GPTQ without order": (
+        "GPTQ", {"qweight": ("I32", (8, 32)), "qzeros": ("I32", (2, 4)), "scales": ("F16", (2, 32))},
+    ),
+    "GPTQ of 8 bits without order": (
+        "GPTQ", {"qweight": ("I32", (16, 32)), "qzeros": ("I32", (2, 8)), "scales": ("F16", (2, 32))},
+    ),
     "AWQ": ("AWQ", {"qweight": ("I32", (64, 4)), "qzeros": ("I32", (2, 4)), "scales": ("F16", (2, 32))}),
     "pack-quantized": (
         "compressed-tensors",

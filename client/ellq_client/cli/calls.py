@@ -13,7 +13,7 @@ import typer
 from ellq_client.channels import server_address
 from ellq_client.cli import choices
 from ellq_client.cli.networks import moments_of, network_of
-from ellq_client.cli.places import check_folder_name, check_new, check_report
+from ellq_client.cli.places import check_new, check_report
 from ellq_client.cli.progress import Work, follow, work_on
 from ellq_client.cli.tables import Screen
 from ellq_client.cli.tls_options import tls_of
@@ -86,11 +86,8 @@ def compress(path: Path | str, output: Path | str, words: Mapping[str, Any], man
     if options["rule"] is None:
         raise typer.BadParameter(f"needed; one of {', '.join(choices.RULE_OPTIONS)}", param_hint="--rule")
     # a folder's output is checked by the run: it may be one that is half finished
-    if not is_uri(output):
-        if is_uri(path) or not os.path.isdir(path):
-            check_new(Path(output), force=manner.force)
-        else:
-            check_folder_name(Path(output), source=Path(path))
+    if not is_uri(output) and (is_uri(path) or not os.path.isdir(path)):
+        check_new(Path(output), force=manner.force)
     # a run over a finished folder does nothing but confirm it, so its report may be there, too
     finished = isinstance(output, Path) and (output / REPORT).is_file() and not os.path.lexists(output / PROGRESS)
     _check_places(path, output, replace(manner, force=manner.force or finished))

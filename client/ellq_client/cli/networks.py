@@ -9,6 +9,7 @@ import typer
 
 from ellq_client.cli.places import check_new
 from ellq_client.cli.wording import harmless
+from ellq_client.counting import counted
 from ellq_client.errors import InvalidOutput, SourceError
 from ellq_client.networks import Calibration, Network
 
@@ -61,7 +62,7 @@ def write_network_of_onnx(path: Path, output: Path, *, force: bool, quiet: bool)
     network.save(output)
     if not quiet:
         unbounded = [node.name for node in network.nodes if node.operation.kind == "unbounded"]
-        typer.echo(harmless(f"written    {output}, {len(network.nodes)} nodes"))
+        typer.echo(harmless(f"written    {output}, {counted(len(network.nodes), 'node')}"))
         for name in unbounded:
             typer.echo(harmless(f"unbounded  {name}: certificates end before it"))
 

@@ -4,10 +4,7 @@ import os
 from pathlib import Path
 
 from ellq_client.errors import InvalidOutput
-from ellq_client.formats import family_of
 from ellq_client.sinks import check_place
-
-_WEIGHTS = ".safetensors"
 
 
 def check_new(path: Path, *, force: bool) -> None:
@@ -15,12 +12,6 @@ def check_new(path: Path, *, force: bool) -> None:
     check_place(path)
     if os.path.lexists(path) and not force:
         raise InvalidOutput(f"{path} exists; --force replaces it")
-
-
-def check_folder_name(path: Path, *, source: Path) -> None:
-    """Check that what becomes a folder is not named like a file of weights, unless it is there. Errors: InvalidOutput."""
-    if not path.is_dir() and (path.suffix.lower() == _WEIGHTS or family_of(path) is not None):
-        raise InvalidOutput(f"{path} is named like a file, but {source} is a folder and comes back as one; name a folder")
 
 
 def check_report(path: Path, *, source: Path | str, output: Path | str | None, force: bool) -> None:

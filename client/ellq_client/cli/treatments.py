@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 
+from ellq_client.counting import counted
 from ellq_client.results import Analysis
 from ellq_client.values import TensorReport
 
@@ -26,7 +27,7 @@ def untouched(result: Analysis) -> list[str]:
     if not reasons:
         return []
     told = "; ".join(f"{count}: {_REASONS.get(reason or '', reason)}" for reason, count in reasons.most_common())
-    return ["", f"untouched  {reasons.total()} of {len(result.tensors)} tensors ({told})"]
+    return ["", f"untouched  {reasons.total()} of {counted(len(result.tensors), 'tensor')} ({told})"]
 
 
 def explained(result: Analysis, *, most_names: int) -> list[str]:
@@ -38,13 +39,13 @@ def explained(result: Analysis, *, most_names: int) -> list[str]:
     turned = [tensor for tensor in result.tensors if tensor.measurement is not None and tensor.neuron_axis != (0,)]
     lines: list[str] = []
     if turned:
-        lines += ["", f"laid out   {len(turned)} of {len(result.tensors)} tensors otherwise than (out, in)"]
+        lines += ["", f"laid out   {len(turned)} of {counted(len(result.tensors), 'tensor')} otherwise than (out, in)"]
         lines += _grouped({tensor.name: _axes(tensor, result) for tensor in turned}, most_names)
     if alone:
-        lines += ["", f"untouched  {len(alone)} of {len(result.tensors)} tensors"]
+        lines += ["", f"untouched  {len(alone)} of {counted(len(result.tensors), 'tensor')}"]
         lines += _grouped({tensor.name: _reason(tensor, result) for tensor in alone}, most_names)
     if result.not_sent:
-        lines += ["", f"not sent   {len(result.not_sent)} parts of the file"]
+        lines += ["", f"not sent   {counted(len(result.not_sent), 'part')} of the file"]
         lines += _grouped(result.not_sent, most_names)
     return lines
 

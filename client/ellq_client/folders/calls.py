@@ -20,7 +20,7 @@ from ellq_client.folders.files import PROGRESS
 from ellq_client.folders.finished import REPORT, finished_report
 from ellq_client.folders.folder import Folder, open_folder
 from ellq_client.folders.parts import compress_parts
-from ellq_client.folders.places import check_apart
+from ellq_client.folders.places import check_folder_place
 from ellq_client.folders.plan import fingerprint_of, plan_of
 from ellq_client.folders.torn import without_torn
 from ellq_client.folders.totals import result_of
@@ -65,13 +65,13 @@ def compress(
     if output is None or not is_folder(weights):
         return (yield from conversations.compress(_source(weights), output, request, enclosures, patience))
     folder = open_folder(Path(weights))
+    check_folder_place(folder.path, output)
     request = without_torn(fitted(request, source_of(folder.shards, name=folder.name), enclosures), folder.shards)
-    check_apart(folder.path, output)
     plan = plan_of(folder, request)
     told = _finished(folder, plan, output)
     confirmed = told is not None
     if told is None:
-        with Workplace(output, plan) as place:
+        with Workplace(folder, output, plan) as place:
             width = streams()
             patience = replace(patience, outlasts_busy=width > 1)  # the calls that keep it busy may be our own
             parts = yield from compress_parts(folder, place, request, enclosures, patience, streams=width)
@@ -109,10 +109,11 @@ def _put_in_place(folder: Folder, told: FolderReport, place: Workplace) -> None:
     """Make the output whole. The index comes last: before it, nobody takes the folder for a checkpoint."""
     for file in folder.others:
         if file.name != REPORT:
-            place.put(file.path, file.name)
-    place.put(plain_text(told).encode(), REPORT)
+            place.put_copy(file)
+    place.put(plain_text(told).encode(), REPORT, permissions=folder.permissions)
     for shard in folder.shards:
         place.release(stored_name(shard.name, told.parts[0].report.request.encoding))
     if folder.index is not None:
-        place.put(folder.index.with_total(folder.payload_bytes), folder.index.name)
+        text = folder.index.with_total(folder.payload_bytes)
+        place.put(text, folder.index.name, permissions=folder.index.permissions)
     place.remove()

@@ -14,6 +14,7 @@ from ellq_client.checkpoint import Checkpoint, StoredTensor, parse_header
 from ellq_client.folders.folder import Shard
 from ellq_client.framing import FRAME_BYTES
 from ellq_client.packing.reading import open_checkpoint
+from ellq_client.permissions import narrowest
 from ellq_client.sources import Source
 
 
@@ -45,6 +46,7 @@ class ChainedSource:
         self._shards = tuple(shards)
         self._header = chained_header((shard.header, shard.tensors) for shard in shards)
         self.size_bytes = len(self._header) + sum(shard.payload_bytes for shard in shards)
+        self.permissions = narrowest(shard.source.permissions for shard in shards)
         self._places = {tensor.name: (shard, tensor) for shard in shards for tensor in shard.tensors}
 
     def head(self, length: int) -> bytes:

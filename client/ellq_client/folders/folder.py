@@ -11,6 +11,7 @@ from ellq_client.folders.index import SUFFIX, Index, read_index
 from ellq_client.formats import family_of
 from ellq_client.packing.naming import dense_name
 from ellq_client.packing.source import PackedSource
+from ellq_client.permissions import narrowest
 from ellq_client.sources import FileSource, open_safetensors, read_header
 
 _WEIGHTS = ".safetensors"
@@ -61,6 +62,11 @@ class Folder:
     def name(self) -> str:
         """What a person would call it."""
         return self.path.name or self.path.resolve().name
+
+    @property
+    def permissions(self) -> int:
+        """Permission bits that all shards have in common."""
+        return narrowest(shard.source.permissions for shard in self.shards)
 
     @property
     def payload_bytes(self) -> int:

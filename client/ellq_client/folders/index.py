@@ -1,6 +1,7 @@
 """The index of a sharded checkpoint: which shard has which tensor, and how large all of them are."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -8,6 +9,7 @@ from typing import Any, cast
 from ellq_client.checkpoint import check_text
 from ellq_client.errors import SourceError
 from ellq_client.folders.files import FolderFile
+from ellq_client.permissions import permissions_of
 
 SUFFIX = ".safetensors.index.json"
 
@@ -20,6 +22,8 @@ class Index:
 
     name: str
     """Name of its file."""
+    permissions: int
+    """Who may read it: see permissions."""
     text: bytes
     entries: Mapping[str, Any]
     """All of it; `metadata` is an object."""
@@ -41,7 +45,8 @@ class Index:
 def read_index(file: FolderFile) -> Index:
     """Return the index in a file. Errors: SourceError."""
     try:
-        text = file.path.read_bytes()
+        with file.path.open("rb") as opened:
+            permissions, text = permissions_of(os.fstat(opened.fileno())), opened.read()
         entries: Any = json.loads(text, object_pairs_hook=_unique)
         check_text(entries)
         weight_map = _object(entries, "the index").get("weight_map")
@@ -53,7 +58,7 @@ def read_index(file: FolderFile) -> Index:
         raise SourceError(f"{file.name} is no index of shards: {error}") from error
     if not names or not all(isinstance(shard, str) for shard in names.values()):
         raise SourceError(f"{file.name} is no index of shards: weight_map must give every tensor the name of its shard")
-    return Index(file.name, text, {**entries, "metadata": metadata}, names)
+    return Index(file.name, permissions, text, {**entries, "metadata": metadata}, names)
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

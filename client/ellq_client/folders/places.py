@@ -11,6 +11,10 @@ from typing import BinaryIO
 
 from ellq_client.errors import InvalidOutput, OutputError
 from ellq_client.folders.files import trees_of
+from ellq_client.formats import family_of
+from ellq_client.permissions import create_file, permissions_of
+
+_WEIGHTS = ".safetensors"
 
 
 @contextmanager
@@ -22,23 +26,31 @@ def reported(path: Path) -> Generator[None]:
         raise OutputError(f"cannot write {error.filename or path}: {error.strerror}") from error
 
 
-def check_apart(source: Path, output: Path) -> None:
-    """Refuse an output that would be read as source, or overwrite it. Errors: InvalidOutput."""
+def check_folder_place(source: Path, output: Path) -> None:
+    """Refuse an output that is named like a file of weights, or would be read as source, or overwrite it.
+
+    Errors: InvalidOutput.
+    """
+    if not os.path.isdir(output) and (output.suffix.lower() == _WEIGHTS or family_of(output) is not None):
+        raise InvalidOutput(f"{output} is named like a file, but {source} is a folder and comes back as one; name a folder")
     root, place = source.resolve(), output.resolve()
     if root.is_relative_to(place) or any(place.is_relative_to(tree) for tree in trees_of(root)):
         raise InvalidOutput(f"{output} and the source {source} lie one in the other; name a folder elsewhere")
 
 
-def create(place: Path) -> BinaryIO:
+def create(place: Path, permissions: int) -> BinaryIO:
     """Return a new file, in place of whatever file or link had its name."""
     place.unlink(missing_ok=True)
-    return place.open("xb")
+    return create_file(place, permissions)
 
 
-def open_own(place: Path, flags: int) -> int:
-    """Return a handle of an ordinary file, reached by no link. Errors: OSError; OutputError for anything else."""
+def open_own(place: Path, flags: int, permissions: int = 0) -> int:
+    """Return a handle of an ordinary file, reached by no link; `permissions` are those of one that is created.
+
+    Errors: OSError; OutputError for anything else.
+    """
     try:
-        handle = os.open(place, flags | os.O_NOFOLLOW | os.O_NONBLOCK, mode=0o666)
+        handle = os.open(place, flags | os.O_NOFOLLOW | os.O_NONBLOCK, permissions)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise OutputError(f"{place} is no ordinary file; name a new folder or an empty one") from error
@@ -55,19 +67,25 @@ def read_own(place: Path) -> bytes:
         return file.read()
 
 
-def put(data: bytes | Path, place: Path, *, by: Path) -> None:
-    """Put bytes, or a copy of a file with its permissions, at a place; `by` is a name on the same disk that nobody needs."""
-    with create(by) as file:
-        if isinstance(data, Path):
-            with data.open("rb") as original:
-                shutil.copyfileobj(original, file, length=1 << 20)
-        else:
-            file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    if isinstance(data, Path):
-        shutil.copymode(data, by)
+def put(data: bytes, place: Path, *, by: Path, permissions: int) -> None:
+    """Put bytes at a place; `by` is a name on the same disk that nobody needs."""
+    with create(by, permissions) as file:
+        file.write(data)
+        _flush(file)
     os.replace(by, place)
+
+
+def put_copy(original: Path, place: Path, *, by: Path) -> None:
+    """Put a copy of a file at a place; `by` is a name on the same disk that nobody needs."""
+    with original.open("rb") as data, create(by, permissions_of(os.fstat(data.fileno()))) as file:
+        shutil.copyfileobj(data, file, length=1 << 20)
+        _flush(file)
+    os.replace(by, place)
+
+
+def _flush(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def flush_names(directory: Path) -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ellq_client.errors import InvalidOutput, OutputError, SourceError
+from ellq_client.folders.files import FolderFile
 from ellq_client.folders.folder import Folder, Shard
-from ellq_client.folders.places import check_apart, flush_names, put, reported
+from ellq_client.folders.places import check_folder_place, flush_names, put, put_copy, reported
 from ellq_client.folders.shard_files import begin_shard
 from ellq_client.packing.entropies import PackedSizes, together
 from ellq_client.packing.source import PackedSource
+from ellq_client.permissions import make_folder, make_folders
 from ellq_client.requests import Encoding
 
 Progress: TypeAlias = Callable[[int, str], object]
@@ -28,7 +30,7 @@ def repack_folder(folder: Folder, output: Path, encoding: Encoding, progress: Pr
     place = output.resolve()
     partial = place.with_name(f".{place.name}.{secrets.token_hex(4)}.partial")
     with reported(output):
-        partial.mkdir()
+        make_folder(partial, like=folder.path)
     try:
         sizes: list[PackedSizes | None] = []
         done_bytes = 0
@@ -37,9 +39,10 @@ def repack_folder(folder: Folder, output: Path, encoding: Encoding, progress: Pr
             done_bytes += shard.payload_bytes
         with reported(output):
             for file in folder.others:
-                _copy(file.path, partial / file.name)
+                _copy(file, folder, partial)
             if folder.index is not None:
-                put(folder.index.text, partial / folder.index.name, by=partial / f".{folder.index.name}")
+                index = partial / folder.index.name
+                put(folder.index.text, index, by=partial / f".{index.name}", permissions=folder.index.permissions)
             flush_names(partial)
             os.replace(partial, place)
             flush_names(place.parent)
@@ -54,7 +57,7 @@ def _check(folder: Folder, output: Path, encoding: Encoding) -> None:
         if isinstance(shard.source, PackedSource) == (encoding == "packed"):
             told = "packed already" if encoding == "packed" else "not packed: its weights lie in it as they are"
             raise SourceError(f"{shard.path} is {told}")
-    check_apart(folder.path, output)
+    check_folder_place(folder.path, output)
     place = output.resolve()
     if place == Path.cwd():
         raise InvalidOutput(f"{output} is the folder that this runs in, which cannot be replaced; name another one")
@@ -81,6 +84,7 @@ def _rewrite(
     return file.sizes
 
 
-def _copy(original: Path, place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    put(original, place, by=place.with_name(f".{secrets.token_hex(4)}.partial"))
+def _copy(file: FolderFile, folder: Folder, directory: Path) -> None:
+    place = directory / file.name
+    make_folders(place.parent, like=(folder.path / file.name).parent)
+    put_copy(file.path, place, by=place.with_name(f".{secrets.token_hex(4)}.partial"))

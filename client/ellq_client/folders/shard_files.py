@@ -18,9 +18,9 @@ class ShardFile:
     sizes: PackedSizes | None = None
     """What packing made of it; None when it is dense or not finished."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, permissions: int) -> None:
         """Create the file, in place of whatever had its name."""
-        self._file = create(place)
+        self._file = create(place, permissions)
 
     def write(self, data: Data) -> None:
         """Append bytes."""
@@ -39,9 +39,9 @@ class ShardFile:
 class PackedShardFile(ShardFile):
     """The same, packed. Errors: OSError; ExtraMissing."""
 
-    def __init__(self, place: Path, packer: Packer) -> None:
+    def __init__(self, place: Path, permissions: int, packer: Packer) -> None:
         """Create the file and write how it begins."""
-        super().__init__(place)
+        super().__init__(place, permissions)
         try:
             self._writer = PackedWriter(packer, write=self._file.write, rewrite=self._rewrite)
         except BaseException:
@@ -67,7 +67,7 @@ def begin_shard(shard: Shard, directory: Path, encoding: Encoding) -> ShardFile:
     """Return the file of a shard in this folder, which takes the weights next."""
     place = directory / stored_name(shard.name, encoding)
     if encoding == "packed":
-        return PackedShardFile(place, Packer(shard.header, name=shard.name))
-    file = ShardFile(place)
+        return PackedShardFile(place, shard.source.permissions, Packer(shard.header, name=shard.name))
+    file = ShardFile(place, shard.source.permissions)
     file.write(shard.header)
     return file

@@ -62,6 +62,7 @@ def result_of(folder: Folder, told: FolderReport, output: Path, *, confirmed: bo
         output=output,
         weights=None,
         packed=_packed(reports),
+        permissions=folder.permissions,
         folder=told,
         confirmed=confirmed,
     )

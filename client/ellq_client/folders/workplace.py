@@ -18,9 +18,11 @@ from threading import Lock
 from typing import Any, Self
 
 from ellq_client.errors import InvalidOutput, OutputError, ReportError
-from ellq_client.folders.files import PROGRESS
-from ellq_client.folders.places import flush_names, open_own, put, read_own, reported
+from ellq_client.folders.files import PROGRESS, FolderFile
+from ellq_client.folders.folder import Folder
+from ellq_client.folders.places import flush_names, open_own, put, put_copy, read_own, reported
 from ellq_client.folders.plan import differences, read_plan
+from ellq_client.permissions import OWNER_WRITES, make_folder, make_folders
 from ellq_client.plain import from_plain, to_plain
 from ellq_client.report import Part
 
@@ -32,13 +34,15 @@ _COPY = "copy.partial"
 class Workplace:
     """The folder of work of one process, from entering to leaving. Errors: OutputError."""
 
-    def __init__(self, output: Path, plan: Mapping[str, Any]) -> None:
-        """Enter the work on this output, begun or not. Refuses an output that holds anything else."""
+    def __init__(self, folder: Folder, output: Path, plan: Mapping[str, Any]) -> None:
+        """Enter the work of this plan for a folder on this output, begun or not. Refuses an output that holds anything else."""
         self.output = output
         self.directory = output / PROGRESS
+        self._source = folder.path
+        self._permissions = folder.permissions
         with reported(output):
-            self._created = _make(output)
-            self._began = _make(self.directory)
+            self._created = _make(output, like=folder.path)
+            self._began = _make(self.directory, like=folder.path)
             self._lock = _lock(self.directory)
         try:
             self._agree_on(plan)
@@ -56,7 +60,7 @@ class Workplace:
         with self._recording, reported(self.directory):
             self._worth_keeping = True
             flush_names(self.directory)
-            journal = open_own(self.directory / _JOURNAL, os.O_WRONLY | os.O_CREAT)
+            journal = open_own(self.directory / _JOURNAL, os.O_WRONLY | os.O_CREAT, self._permissions | OWNER_WRITES)
             try:
                 if os.fstat(journal).st_size > self._recorded_bytes:  # a disk that was full may have taken half of a line
                     os.truncate(journal, self._recorded_bytes)
@@ -70,12 +74,18 @@ class Workplace:
         """Take a part for unfinished that is not what the journal says."""
         del self.finished[part.shards]
 
-    def put(self, data: bytes | Path, name: str) -> None:
+    def put(self, data: bytes, name: str, *, permissions: int) -> None:
         """Put a whole file into the output, over what was there."""
-        place = self.output / name
+        with reported(self.output / name):
+            put(data, self.output / name, by=self.directory / _COPY, permissions=permissions)
+            flush_names(self.output)
+
+    def put_copy(self, file: FolderFile) -> None:
+        """Put a copy of a file of the source into the output, over what was there."""
+        place = self.output / file.name
         with reported(place):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            put(data, place, by=self.directory / _COPY)
+            make_folders(place.parent, like=(self._source / file.name).parent)
+            put_copy(file.path, place, by=self.directory / _COPY)
             flush_names(place.parent)
 
     def release(self, name: str) -> None:
@@ -129,7 +139,7 @@ class Workplace:
         if strays:
             raise OutputError(f"{self.directory} holds {min(strays)} but no {_PLAN}; remove it, or name a new folder")
         with reported(place):
-            put(json.dumps(plan, indent=1).encode(), place, by=self.directory / _COPY)
+            put(json.dumps(plan, indent=1).encode(), place, by=self.directory / _COPY, permissions=self._permissions)
             flush_names(self.directory)
 
     def _cut_torn_line(self) -> int:
@@ -189,10 +199,10 @@ def _remove(directory: Path) -> None:
     directory.rmdir()
 
 
-def _make(directory: Path) -> bool:
-    """Make a folder; return whether it was not there before."""
+def _make(directory: Path, *, like: Path) -> bool:
+    """Make a folder with the permissions of another one; return whether it was not there before."""
     try:
-        directory.mkdir()
+        make_folder(directory, like=like)
     except FileExistsError:
         if directory.is_dir() and not (directory.name == PROGRESS and directory.is_symlink()):
             return False

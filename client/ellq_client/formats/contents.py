@@ -44,6 +44,11 @@ class Contents(Protocol):
         """What else is in the file, by name, and why it is not sent."""
         ...
 
+    @property
+    def permissions(self) -> int:
+        """Permission bits that all files have in common of which it is read."""
+        ...
+
     def check_unchanged(self) -> None:
         """Check that the file is still the one that was opened. Errors: SourceError."""
         ...

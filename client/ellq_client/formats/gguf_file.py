@@ -22,6 +22,7 @@ class GgufFile:
 
     def __init__(self, path: Path) -> None:
         self._file = SteadyFile(path)
+        self.permissions = self._file.permissions
         with self._file.opened() as file:
             if not self._file.size_bytes:
                 raise SourceError(f"{path} is no GGUF file: it is empty")
@@ -55,13 +56,7 @@ class GgufFile:
 
     def _entry(self, tensor: GgufTensor) -> Entry:
         begin, end = tensor.begin, _end(tensor)
-        return Entry(tensor.name, _DTYPES[tensor.kind], tensor.shape, lambda: self._bytes(begin, end))
-
-    def _bytes(self, begin: int, end: int) -> memoryview:
-        """Read a range. It is not mapped: a file that becomes shorter would then end the process."""
-        with self._file.opened() as file:
-            file.seek(begin)
-            return memoryview(file.read(end - begin))
+        return Entry(tensor.name, _DTYPES[tensor.kind], tensor.shape, lambda: self._file.read(begin, end))
 
     def _check_places(self, tensors: Sequence[GgufTensor]) -> None:
         """Refuse what is cut off, and tensors that share bytes: a change of one would be a change of both."""

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ellq_client.arrays import SAFETENSORS_DTYPES, weight_bytes
+from ellq_client.counting import counted
 from ellq_client.errors import SourceError
 from ellq_client.formats.contents import Entry, Fill
 from ellq_client.formats.layouts import Layout
@@ -31,6 +32,7 @@ class NpzFile:
 
     def __init__(self, path: Path) -> None:
         self._file = SteadyFile(path)
+        self.permissions = self._file.permissions
         trouble = f"{path} is no .npz archive that can be read"
         with self._file.opened() as file, _told_of(trouble), zipfile.ZipFile(file) as archive:
             self._members = archive.infolist()
@@ -81,7 +83,7 @@ class NpzFile:
         with self._file.opened() as file, _told_of(trouble), zipfile.ZipFile(file) as archive:
             data = archive.read(member)
         if len(data) != member.file_size:
-            told = f"it has {len(data)} bytes, not the {member.file_size} that the archive says"
+            told = f"it has {counted(len(data), 'byte')}, not the {member.file_size} that the archive says"
             raise SourceError(f"{trouble}: {told}")
         return data
 

@@ -1,6 +1,5 @@
 """The numbers of an ONNX tensor, wherever the model keeps them: as raw bytes, in typed fields, or in a file beside it."""
 
-import mmap
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -100,15 +99,6 @@ def move(tensor: onnx.TensorProto, location: str, *, offset: int, length: int) -
     del tensor.external_data[:]  # a checksum, too, which would be that of the old numbers
     for key, value in (("location", location), ("offset", str(offset)), ("length", str(length))):
         tensor.external_data.add(key=key, value=value)
-
-
-def mapped(path: Path) -> memoryview:
-    """Return a file as memory. Errors: SourceError."""
-    try:
-        with path.open("rb") as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except (OSError, ValueError) as error:  # an empty file cannot be mapped
-        raise SourceError(f"cannot read {path}: {error}") from error
 
 
 def has_sizes(tensor: onnx.TensorProto) -> bool:

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from ellq_client.errors import ExtraMissing, OutputError, SourceError
 from ellq_client.formats.contents import Entry, Fill
 from ellq_client.formats.layouts import Layout
+from ellq_client.permissions import narrowest
 from ellq_client.steady_file import SteadyFile
 
 try:
@@ -17,7 +18,7 @@ try:
 except ImportError as missing:
     raise ExtraMissing("reading an ONNX model needs onnx: pip install 'ellq[onnx]'") from missing
 
-from ellq_client.formats.onnx_data import bytes_of, dtype_of, external_range, has_sizes, is_external, mapped, move, put_back
+from ellq_client.formats.onnx_data import Range, bytes_of, dtype_of, external_range, has_sizes, is_external, move, put_back
 from ellq_client.formats.onnx_graph import Site, sites_of
 from ellq_client.formats.onnx_layouts import layout_of
 
@@ -32,7 +33,7 @@ class OnnxFile:
         self._file = SteadyFile(path)
         sites = sites_of(_loaded(path))
         dtypes = {site.name: dtype for site in sites if (dtype := dtype_of(site.tensor)) and has_sizes(site.tensor)}
-        self._beside: dict[Path, tuple[SteadyFile, memoryview]] = {}
+        self._beside: dict[Path, SteadyFile] = {}
         self.entries: Sequence[Entry] = [self._entry(site, dtypes[site.name]) for site in sites if site.name in dtypes]
         self.layouts: Mapping[str, Layout] = {
             site.name: layout for site in sites if site.name in dtypes and (layout := layout_of(site)) is not None
@@ -44,8 +45,13 @@ class OnnxFile:
 
     def check_unchanged(self) -> None:
         """Refuse files that are not what they were."""
-        for file in (self._file, *(file for file, _ in self._beside.values())):
+        for file in (self._file, *self._beside.values()):
             file.check_unchanged()
+
+    @property
+    def permissions(self) -> int:
+        """Those that the model and all files beside it have in common that were looked into."""
+        return narrowest(file.permissions for file in (self._file, *self._beside.values()))
 
     def companions(self, output: Path) -> Sequence[Path]:
         """Return the file of external data, if the model has any."""
@@ -71,34 +77,38 @@ class OnnxFile:
 
     def _external_fill(self, sites: Sequence[Site], place: Path, changed: Mapping[str, memoryview]) -> Fill:
         """Move tensors to their places in a new file, of which their model is told, and return how to write it."""
-        contents: list[tuple[int, memoryview]] = []
+        contents: list[tuple[int, memoryview | Range]] = []
         end = 0
         for site in sites:
             begin = -(-end // _PAGE_BYTES) * _PAGE_BYTES
-            data = changed.get(site.name) or self._external(site)
-            contents.append((begin, data))
-            end = begin + len(data)
-            move(site.tensor, place.name, offset=begin, length=len(data))
+            found = self._external(site)
+            contents.append((begin, changed.get(site.name) or found))
+            end = begin + found.length
+            move(site.tensor, place.name, offset=begin, length=found.length)
 
         def fill(file: BinaryIO) -> None:
             for begin, data in contents:
                 file.seek(begin)
-                file.write(data)
+                file.write(self._read(data) if isinstance(data, Range) else data)
 
         return fill
 
     def _entry(self, site: Site, dtype: str) -> Entry:
-        external = is_external(site.tensor)
-        if external:
-            self._external(site)  # refuses a false place now
-        load = (lambda: self._external(site)) if external else (lambda: bytes_of(site))
-        return Entry(site.name, dtype, tuple(site.tensor.dims), load)
+        shape = tuple(site.tensor.dims)
+        if not is_external(site.tensor):
+            return Entry(site.name, dtype, shape, lambda: bytes_of(site))
+        found = self._external(site)
+        return Entry(site.name, dtype, shape, lambda: self._read(found))
 
-    def _external(self, site: Site) -> memoryview:
+    def _external(self, site: Site) -> Range:
+        """Return where the numbers are. Errors: SourceError for a place where they cannot be."""
         found = external_range(site, self._file.path.parent)
         if found.path not in self._beside:
-            self._beside[found.path] = SteadyFile(found.path), mapped(found.path)
-        return self._beside[found.path][1][found.offset : found.offset + found.length]
+            self._beside[found.path] = SteadyFile(found.path)
+        return found
+
+    def _read(self, found: Range) -> memoryview:
+        return self._beside[found.path].read(found.offset, found.offset + found.length)
 
 
 def _loaded(path: Path) -> onnx.ModelProto:

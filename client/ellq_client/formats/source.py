@@ -8,6 +8,7 @@ from ellq.v1.frames import Data
 from ellq.v1.safetensors import METADATA
 from ellq_client.arrays import file_order, header_of
 from ellq_client.checkpoint import StoredTensor, stored_bytes
+from ellq_client.counting import counted
 from ellq_client.errors import SourceError
 from ellq_client.formats.contents import Contents, Entry
 from ellq_client.framing import FRAME_BYTES, framed
@@ -30,6 +31,11 @@ class FormatSource:
         lengths = {name: stored_bytes(entry.dtype, entry.shape) for name, entry in self._entries.items()}
         self._header = header_of((one.name, one.dtype, one.shape, lengths[one.name]) for one in self._entries.values())
         self.size_bytes = len(self._header) + sum(lengths.values())
+
+    @property
+    def permissions(self) -> int:
+        """Permission bits that all files have in common of which it is read."""
+        return self.contents.permissions
 
     def head(self, length: int) -> bytes:
         """Return the first bytes; only ever asked for the header."""
@@ -63,6 +69,6 @@ def _place(entry: Entry) -> tuple[int, str]:
 def _bytes_of(entry: Entry) -> memoryview:
     view = entry.load()
     if len(view) != stored_bytes(entry.dtype, entry.shape):
-        told = f"{len(view)} bytes for {entry.dtype} of shape {list(entry.shape)}"
+        told = f"{counted(len(view), 'byte')} for {entry.dtype} of shape {list(entry.shape)}"
         raise SourceError(f"tensor {entry.name!r} does not hold together: {told}")
     return view

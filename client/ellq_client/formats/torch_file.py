@@ -33,13 +33,15 @@ class TorchFile:
 
     def __init__(self, path: Path) -> None:
         self._file = SteadyFile(path)
+        self.permissions = self._file.permissions
         self._file.head(1)  # whoever may not read it is told so
-        document, dropped = _loaded(path, mapped=_is_archive(path))
+        self._mapped = _is_archive(path)
+        document, dropped = _loaded(path, mapped=self._mapped)
         tensors = _named(document, path)
         unfit = {name: why for name, tensor in tensors.items() if (why := _unfit(tensor))}
         owners = same_memory({name: tensor for name, tensor in tensors.items() if name not in unfit}, prefer=is_table)
         unique = {name: tensors[name] for name in owners.values()}
-        self.entries: Sequence[Entry] = [_entry(name, tensor) for name, tensor in unique.items()]
+        self.entries: Sequence[Entry] = [self._entry(name, tensor) for name, tensor in unique.items()]
         self._overlapping = {name: _shared(name, other) for name, other in overlapping(unique).items()}
         self.layouts: Mapping[str, Layout] = layouts_by_name({name: tuple(tensor.shape) for name, tensor in unique.items()}) | {
             name: left_alone(why) for name, why in self._overlapping.items()
@@ -78,6 +80,18 @@ class TorchFile:
                 raise OutputError(f"cannot write {output}: {error}") from error
 
         return [(output, fill)]
+
+    def _entry(self, name: str, tensor: Any) -> Entry:
+        return Entry(name, dtype_name(tensor, name=name), tuple(tensor.shape), lambda: self._bytes(tensor))
+
+    def _bytes(self, tensor: Any) -> memoryview:
+        """Return the bytes of a tensor, copied out of a file that is mapped.
+
+        A mapped file that becomes shorter ends the process where it is touched next. torch reads by maps, or all at once; so it
+        is touched for one copy right after it was seen unchanged, and not for as long as a server takes the bytes.
+        """
+        self._file.check_unchanged()
+        return weight_bytes(tensor.clone() if self._mapped else tensor)
 
 
 def _loaded(path: Path, *, mapped: bool) -> tuple[Any, list[str]]:
@@ -158,7 +172,3 @@ def _unfit(tensor: Any) -> str | None:
     if str(tensor.dtype).removeprefix("torch.") not in SAFETENSORS_DTYPES:
         return f"dtype {tensor.dtype}, which safetensors does not have"
     return None
-
-
-def _entry(name: str, tensor: Any) -> Entry:
-    return Entry(name, dtype_name(tensor, name=name), tuple(tensor.shape), lambda: weight_bytes(tensor))

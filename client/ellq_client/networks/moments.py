@@ -15,8 +15,10 @@ import numpy.typing as npt
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_client.checkpoint import Checkpoint, StoredTensor
+from ellq_client.counting import counted
 from ellq_client.errors import SourceError
 from ellq_client.framing import FRAME_BYTES
+from ellq_client.permissions import ORDINARY
 from ellq_client.sinks import PartialFile, check_place
 from ellq_client.sources import ArraySource
 
@@ -74,7 +76,7 @@ class Calibration:
             if moments.matrix is not None:
                 arrays[_MATRIX + name] = moments.matrix
         check_place(Path(path))
-        file = PartialFile(Path(path))
+        file = PartialFile(Path(path), permissions=ORDINARY)
         try:
             file.restart()
             for data in ArraySource(arrays).frames():
@@ -98,7 +100,8 @@ class Calibration:
         return cls(tensors, int(arrays["samples"]), arrays.get("margins", np.zeros(0)))
 
     def __repr__(self) -> str:
-        return f"Calibration({len(self.tensors)} tensors, {self.samples} samples, without_matrix={self.without_matrix})"
+        of = f"{counted(len(self.tensors), 'tensor')}, {counted(self.samples, 'sample')}"
+        return f"Calibration({of}, without_matrix={self.without_matrix})"
 
 
 def _array(file: Checkpoint, tensor: StoredTensor) -> Any:

@@ -14,6 +14,7 @@ from ellq_client.networks.activations import Activation
 from ellq_client.networks.inputs import InputKnowledge, Values, box_of, numbers_of
 from ellq_client.networks.operations import MaxPool, MeanPool, Operation
 from ellq_client.networks.wire import operation_from_proto, operation_to_proto
+from ellq_client.permissions import ORDINARY
 from ellq_client.sinks import PartialFile, check_place
 
 
@@ -80,7 +81,7 @@ class Network:
         """Write the network as JSON, which any language reads as the message ellq.v1.Network. Errors: OutputError."""
         text = json_format.MessageToJson(self.to_proto(), preserving_proto_field_name=True, indent=1)
         check_place(Path(path))
-        file = PartialFile(Path(path))
+        file = PartialFile(Path(path), permissions=ORDINARY)
         try:
             file.restart()
             file.write(text.encode() + b"\n")

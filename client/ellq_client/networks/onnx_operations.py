@@ -60,7 +60,7 @@ def _gemm(call: Call) -> Operations:
 
 def _matmul(call: Call) -> Operations:
     weight = call.tensor(1, 2)
-    call.require(len(call.shape) == 1 and weight is not None, f"on a shape of {len(call.shape)} axes")
+    call.require(len(call.shape) == 1 and weight is not None, f"on shape {call.shape}")
     return (Linear(weight or "", transposed=True),)
 
 

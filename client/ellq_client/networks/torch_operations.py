@@ -40,7 +40,7 @@ def operations_of(call: Call) -> Operations:
 
 
 def _linear(call: Call) -> Operations:
-    require(len(call.input) == 1, call, f"on a shape of {len(call.input)} axes")
+    require(len(call.input) == 1, call, f"on shape {call.input}")
     weight = call.tensor("weight", 1)
     assert weight is not None, "every Linear has a weight"
     return (Linear(weight, call.tensor("bias", 2)),)
@@ -120,7 +120,7 @@ def _reshape(call: Call) -> Operations:
 
 def _softmax(call: Call) -> Operations:
     dim = call.argument("dim", 1)
-    require(len(call.input) == 1 and dim in (None, 1, -1), call, f"over axis {dim} of a shape of {len(call.input)} axes")
+    require(len(call.input) == 1 and dim in (None, 1, -1), call, f"over axis {dim} of shape {call.input}")
     return (Softmax(),)
 
 

@@ -10,6 +10,7 @@ from struct import Struct
 import numpy as np
 import numpy.typing as npt
 
+from ellq_client.counting import counted
 from ellq_client.errors import SourceError
 from ellq_client.packing.entropies import Tally
 from ellq_client.packing.sections import EVERY, HEAD, read_section, write_every, write_section
@@ -66,12 +67,12 @@ def _sections(content: memoryview, count: int) -> list[tuple[int, memoryview]]:
     place = 0
     for _ in range(count):
         if len(content) < place + HEAD.size:
-            raise SourceError(f"a block ends after {len(found)} of {count} sections")
+            raise SourceError(f"a block ends after {len(found)} of {counted(count, 'section')}")
         coding, length = HEAD.unpack_from(content, place)
         place += HEAD.size + length
         if place > len(content):
-            raise SourceError(f"a section of {length} bytes leads out of its block")
+            raise SourceError(f"a section of {counted(length, 'byte')} leads out of its block")
         found.append((coding, content[place - length : place]))
     if place != len(content):
-        raise SourceError(f"{len(content) - place} bytes follow the last section of a block")
+        raise SourceError(f"after the last section of a block: {counted(len(content) - place, 'byte')}")
     return found

@@ -19,6 +19,7 @@ from typing import Any
 
 from ellq.v1.safetensors import LENGTH_BYTES, METADATA, PACKED_FORMAT
 from ellq_client.checkpoint import HEADER_BYTES_MAX, Checkpoint, StoredTensor, parse_header
+from ellq_client.counting import counted
 from ellq_client.errors import OutputError, SourceError
 from ellq_client.packing.blocks import overhead_bytes
 from ellq_client.packing.words import BLOCK_WORDS, kind_of
@@ -123,7 +124,7 @@ def _check_parts(tensors: Sequence[StoredTensor], parts: Sequence[StoredTensor],
             raise SourceError(f"{name} is no packed file: {part.name!r} is no whole number of words")
         least = blocks_of(tensor) * overhead_bytes(kind_of(tensor.dtype)) + DIGEST_BYTES
         if not least <= part.length_bytes <= stored_bytes_max(tensor):
-            told = f"{part.length_bytes} bytes, allowed are {least} to {stored_bytes_max(tensor)}"
+            told = f"{counted(part.length_bytes, 'byte')}, allowed are {least} to {stored_bytes_max(tensor)}"
             raise SourceError(f"{name} is no packed file: {part.name!r} has {told}")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ellq_client.checkpoint import Checkpoint, StoredTensor
+from ellq_client.counting import counted
 from ellq_client.errors import SourceError
 from ellq_client.packing.blocks import LENGTH, overhead_bytes, read_block
 from ellq_client.packing.container import DIGEST_BYTES, blocks_of, describe, is_packed
@@ -135,7 +136,9 @@ class PackedCheckpoint(Checkpoint):
             begin, length = self._place_of(place, number)
             count = min(tensor.length_bytes // kind.width - number * BLOCK_WORDS, BLOCK_WORDS)
             if LENGTH.size + length > count * kind.width + overhead_bytes(kind):
-                raise SourceError(f"block {number} of {count} words has {length} bytes, more than they take plain")
+                raise SourceError(
+                    f"block {number} of {counted(count, 'word')} has {counted(length, 'byte')}, more than they take plain"
+                )
             return read_block(memoryview(self._container.read(begin, length)), count, kind, self._decompressor)
 
     def _place_of(self, place: int, number: int) -> tuple[int, int]:
@@ -157,7 +160,7 @@ class PackedCheckpoint(Checkpoint):
         blocks = blocks_of(tensor)
         end = sum(self._place_of(place, blocks - 1)) if blocks else part.begin
         if end != part.end - DIGEST_BYTES:
-            raise SourceError(f"{part.end - DIGEST_BYTES - end} bytes follow its last block")
+            raise SourceError(f"after its last block: {counted(part.end - DIGEST_BYTES - end, 'byte')}")
 
     def _stored_digest(self, place: int) -> bytes:
         part = self._description.parts[place]

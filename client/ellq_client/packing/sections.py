@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ellq_client.counting import counted
 from ellq_client.errors import SourceError
 from ellq_client.packing.words import Bytes
 from ellq_client.packing.zstd import Compressor, Decompressor, expanded, shrunk
@@ -52,7 +53,7 @@ def read_section(coding: int, content: memoryview, length: int, by: Decompressor
     """Return the `length` bytes of a section. Errors: SourceError."""
     if coding == PLAIN:
         if len(content) != length:
-            raise SourceError(f"a section has {len(content)} bytes in place of {length}")
+            raise SourceError(f"a section has {counted(len(content), 'byte')} in place of {length}")
         return np.frombuffer(content, np.uint8)
     if coding == ZSTD:
         return np.frombuffer(expanded(content, length, by), np.uint8)
@@ -76,7 +77,7 @@ def _unpaired(content: memoryview, length: int, by: Decompressor) -> Bytes:
     start = _FREQUENT + _COUNT.size
     rare = _COUNT.unpack_from(content, _FREQUENT)[0] if len(content) >= start else 0
     if len(content) < start + rare or rare > length:
-        raise SourceError(f"a section of pairs is cut off: {len(content)} bytes")
+        raise SourceError(f"a section of pairs is cut off: {counted(len(content), 'byte')}")
     symbols = np.frombuffer(content[:_FREQUENT], np.uint8)
     stand_in = min(set(range(_FREQUENT + 1)).difference(symbols.tolist()))  # for a rare symbol: none of the frequent ones
     table = np.append(symbols, np.uint8(stand_in))
@@ -86,6 +87,6 @@ def _unpaired(content: memoryview, length: int, by: Decompressor) -> Bytes:
     found = both.view(np.uint16).reshape(-1).take(pairs).view(np.uint8)[:length]
     places = np.flatnonzero(found == stand_in)
     if len(places) != rare:
-        raise SourceError(f"a section of pairs has {rare} rare symbols for {len(places)} places")
+        raise SourceError(f"a section of pairs has {counted(rare, 'rare symbol')} for {counted(len(places), 'place')}")
     found[places] = np.frombuffer(content[start : start + rare], np.uint8)
     return found

@@ -20,6 +20,7 @@ class PackedSource:
         self.name = name or path.name
         self._file = SteadyFile(path)
         self.modified_ns = self._file.modified_ns
+        self.permissions = self._file.permissions
         with PackedCheckpoint(path) as opened:
             self._header, self.size_bytes = opened.header, opened.size_bytes
 

@@ -3,6 +3,7 @@
 from types import ModuleType
 from typing import Protocol
 
+from ellq_client.counting import counted
 from ellq_client.errors import ExtraMissing, SourceError
 from ellq_client.packing.words import Bytes
 
@@ -63,12 +64,12 @@ def expanded(frame: memoryview, length: int, by: Decompressor) -> bytes:
     package = zstandard()
     try:
         if package.frame_content_size(frame) != length:  # it is what the decoder would allocate
-            raise SourceError(f"a frame does not tell that it holds {length} bytes")
+            raise SourceError(f"a frame does not tell that it holds {counted(length, 'byte')}")
         found = by.decompress(frame, allow_extra_data=False)
     except package.ZstdError as error:
         raise SourceError(f"a frame cannot be decompressed: {error}") from error
     if len(found) != length:
-        raise SourceError(f"a frame holds {len(found)} bytes in place of {length}")
+        raise SourceError(f"a frame holds {counted(len(found), 'byte')} in place of {length}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Which tensors hold quantised layers, told from names and dtypes alone. Server and verifier go by the same table.
+"""Which tensors hold quantised layers, told from a header alone. Server and verifier go by the same table.
 
 A quantised layer is several tensors that mean nothing one by one: integers that are codes, and the scales, zero points and
 tables that turn them into numbers. Cutting a "small" scale would change a whole group of weights, so all of them pass through.
@@ -49,6 +49,8 @@ class QuantizedLayout:
     """Tensors that must be there, too: without them the codes are ordinary integers."""
     perhaps: tuple[str, ...] = ()
     """Tensors that belong to the layer where they are there."""
+    as_wide: str = ""
+    """Which of them has as many columns as the codes, where another layout has the same names; empty: none needs to."""
 
 
 _BYTES, _WORDS = frozenset({"U8", "I8"}), frozenset({"I32", "U32"})
@@ -62,6 +64,7 @@ _ZERO_AND_INPUT = (".weight_zero_point", ".weight_shape", ".weight_global_scale"
 
 LAYOUTS = (
     QuantizedLayout("GPTQ", ".qweight", _WORDS, (".scales", ".g_idx"), (".qzeros",)),
+    QuantizedLayout("GPTQ", ".qweight", _WORDS, (".scales", ".qzeros"), as_wide=".scales"),  # it packs along the inputs
     QuantizedLayout("AWQ", ".qweight", _WORDS, (".scales", ".qzeros")),
     QuantizedLayout(
         "compressed-tensors", ".weight_packed", _WORDS | _BYTES, (".weight_scale",),
@@ -105,19 +108,19 @@ class QuantizedLayers:
 
 def find_quantized(tensors: Sequence[Stored]) -> QuantizedLayers:
     """Return the quantised layers, each with all of its tensors in this stream."""
-    names = {_dotted(tensor.name) for tensor in tensors}
+    by_name = {_dotted(tensor.name): tensor for tensor in tensors}
     found: dict[str, str] = {}
     layers: Counter[str] = Counter()
     endings: set[str] = set()
     for tensor in tensors:
-        layout = _layout_of(tensor, names)
+        layout = _layout_of(tensor, by_name)
         if layout is None:
             continue
         layer = _dotted(tensor.name).removesuffix(layout.codes)
         layers[layout.name] += 1
         endings.update(layout.beside + layout.perhaps)
         members = (layer + ending for ending in (layout.codes, *layout.beside, *layout.perhaps))
-        found.update((name.removeprefix("."), layout.name) for name in members if name in names)
+        found.update((name.removeprefix("."), layout.name) for name in members if name in by_name)
     unknown = _find_unknown([tensor for tensor in tensors if tensor.name not in found])
     for members in unknown:
         found.update((name, UNKNOWN) for name in members)
@@ -182,14 +185,20 @@ def ends_with_any(name: str, endings: Iterable[str]) -> bool:
     return _dotted(name).endswith(tuple(endings))
 
 
-def _layout_of(tensor: Stored, names: set[str]) -> QuantizedLayout | None:
+def _layout_of(tensor: Stored, by_name: Mapping[str, Stored]) -> QuantizedLayout | None:
     dotted = _dotted(tensor.name)
     for layout in LAYOUTS:
         if dotted.endswith(layout.codes) and tensor.dtype in layout.dtypes:
             layer = dotted.removesuffix(layout.codes)
-            if all(layer + ending in names for ending in layout.beside):
+            beside = {ending: by_name.get(layer + ending) for ending in layout.beside}
+            if all(beside.values()) and _is_as_wide(tensor, beside.get(layout.as_wide)):
                 return layout
     return None
+
+
+def _is_as_wide(codes: Stored, other: Stored | None) -> bool:
+    """Return whether two tensors have as many columns; true where there is no other."""
+    return other is None or codes.shape[-1:] == other.shape[-1:]
 
 
 def _dotted(name: str) -> str:

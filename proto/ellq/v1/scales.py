@@ -4,7 +4,7 @@ The real value of such a weight is its stored value times its scale, whatever th
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -65,32 +65,46 @@ class Scales:
 def find_scales(tensors: Sequence[Stored], quantized: QuantizedLayers) -> Scales:
     """Return the scales of all 8-bit weights that belong to no quantised layer of `quantized`."""
     by_name = {tensor.name: tensor for tensor in tensors if tensor.name not in quantized.tensors}
-    weights = [tensor for tensor in by_name.values() if _holds_weights(tensor)]
-    candidates = {weight.name: [name for name in _candidates(weight.name) if name in by_name] for weight in weights}
-    names = {name for found in candidates.values() for name in found}
-    # ".scale" is also what an ordinary layer may be called, so names alone are believed only where one lies beside its weights;
-    # without them a scale whose weights are in another shard would be cut
-    endings = {leaf_of(name) for name in names}
-    names |= {name for name in by_name if ends_with_any(name, _ALWAYS) or leaf_of(name) in endings}
-    unknown_beside = _unknown_beside([weight for weight in weights if weight.name not in names], candidates, by_name)
-    usable: dict[str, Scale] = {}
-    unusable: dict[str, str] = {}
-    without: list[str] = []
+    matrices = [tensor for tensor in by_name.values() if _holds_weights(tensor)]
+    candidates = {one.name: [name for name in _candidates(one.name) if name in by_name] for one in matrices}
+    names = _names_of_scales(candidates, by_name)
+    weights = [one for one in matrices if one.name not in names]
+    unknown = _unknown_beside(weights, candidates, by_name)
+    judged: dict[str, Scale | str | None] = {}
     for weight in weights:
-        if weight.name in names:
-            continue
         found = [by_name[name] for name in candidates[weight.name]]
-        if weight.name in unknown_beside:
-            unusable[weight.name] = f"what {unknown_beside[weight.name][0]} beside it does to it is not known"
-        elif not found and not names:
-            without.append(weight.name)
-        elif isinstance(fit := _fit(weight, found), Scale):
-            usable[weight.name] = fit
-        else:
-            unusable[weight.name] = fit
-    names |= {name for found in unknown_beside.values() for name in found}
-    names |= {one.name for one in by_name.values() if len(one.shape) > 1 and one.name.endswith(_LIKE_SCALES)}
-    return Scales(frozenset(names), usable, unusable, tuple(without))
+        judged[weight.name] = _judge(weight, found, unknown.get(weight.name, ()), alone=not names)
+    return Scales(
+        names.union(*unknown.values(), _called_like_scales(by_name.values())),
+        {name: scale for name, scale in judged.items() if isinstance(scale, Scale)},
+        {name: why for name, why in judged.items() if isinstance(why, str)},
+        tuple(name for name, scale in judged.items() if scale is None),
+    )
+
+
+def _names_of_scales(candidates: Mapping[str, Sequence[str]], by_name: Mapping[str, Stored]) -> frozenset[str]:
+    """Return the names of scales that are known: beside their weights, or called as nothing else is.
+
+    ".scale" is also what an ordinary layer may be called, so such names are believed only in a stream where one lies beside its
+    weights; without them a scale whose weights are in another shard would be cut.
+    """
+    beside = {name for found in candidates.values() for name in found}
+    endings = {leaf_of(name) for name in beside}
+    return frozenset(beside) | {name for name in by_name if ends_with_any(name, _ALWAYS) or leaf_of(name) in endings}
+
+
+def _called_like_scales(tensors: Iterable[Stored]) -> Iterator[str]:
+    return (one.name for one in tensors if len(one.shape) > 1 and one.name.endswith(_LIKE_SCALES))
+
+
+def _judge(weight: Stored, found: Sequence[Stored], unknown: Sequence[str], *, alone: bool) -> Scale | str | None:
+    """Return the scale of a tensor, or why its real values cannot be known; None: they are the stored ones.
+
+    `unknown` is what lies beside it and may change it; `alone`: the stream has no scales.
+    """
+    if unknown:
+        return f"what {unknown[0]} beside it does to it is not known"
+    return None if alone and not found else _fit(weight, found)
 
 
 def _unknown_beside(

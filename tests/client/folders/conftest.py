@@ -16,15 +16,6 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def client():
-    """Return a client of a real server in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("ELLQ_SERVER", raising=False)
-        with Client() as client:
-            yield client
-
-
-@pytest.fixture(scope="session")
 def wide_client():
     """Return a client that has three streams to a real server in this process."""
     with pytest.MonkeyPatch.context() as patch:

@@ -19,11 +19,13 @@ from ellq_client import (
     ClaimRefuted,
     FolderCompression,
     Fraction,
+    InvalidOutput,
     InvalidRequest,
     OutputError,
     ReportError,
     SourceError,
     Tail,
+    pack,
     verify,
     write_report,
 )
@@ -286,6 +288,18 @@ def test_places_that_are_no_folder(client, model, tmp_path):
         client.compress(model, tmp_path / "no" / "out", rule=TAIL).result()
     with pytest.raises(OutputError, match="is a directory"):
         client.compress(model / shard_name(1, 3), tmp_path, rule=TAIL).result()
+
+
+@pytest.mark.parametrize("name", ["out.safetensors", "out.PTH", "out.npz"])
+def test_a_folder_does_not_become_one_that_is_named_like_a_file(client, model, tmp_path, name):
+    with pytest.raises(InvalidOutput, match=f"{name} is named like a file, but .*model is a folder and comes back as one"):
+        client.compress(model, tmp_path / name, rule=TAIL).result()
+    with pytest.raises(InvalidOutput, match=f"{name} is named like a file"):
+        pack(model, tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    (tmp_path / name).mkdir()
+    client.compress(model, tmp_path / name, rule=TAIL).result()
+    assert (tmp_path / name / INDEX).exists(), "who made it meant it"
 
 
 def test_a_shard_that_changes_while_the_others_are_compressed_is_refused(client, model, tmp_path):

@@ -13,8 +13,12 @@ from safetensors.numpy import save_file
 from tests.client.folders.models import shard_name, tree, write_index
 from tests.server.process import Process
 
+from ellq.v1 import compression_pb2 as pb
 from ellq_client import Client, Tail
+from ellq_client.actions import Method
+from ellq_client.connections import Call
 from ellq_client.folders.finished import REPORT
+from ellq_client.frames import RequestFrame
 
 TAIL = Tail(epsilon=0.1, p=2)
 SHARDS = 6
@@ -48,6 +52,15 @@ def calls_of(replica: Process, *, which: str = "started") -> int:
     return int(sum(count for labels, count in found.items() if '"grpc_method": "Compress"' in labels))
 
 
+def asking_for_all(frames: Iterator[RequestFrame]) -> Iterator[RequestFrame]:
+    """Ask for all bytes in place of masks, which the road holds."""
+    first = next(frames)
+    if isinstance(first, pb.CompressRequest):
+        first.options.delivery = pb.DELIVERY_WHOLE
+    yield first
+    yield from frames
+
+
 def is_at_work(replica: Process) -> bool:
     return calls_of(replica) > calls_of(replica, which="handled")
 
@@ -64,7 +77,12 @@ def test_a_killed_and_a_drained_replica_change_nothing(replicas, model, tmp_path
         for _ in replicas:
             client.capabilities()  # connects with all of them; the first calls go to whoever is first
         begin = client._connection.open
-        client._connection.open = lambda method, *rest, **options: (opened.append(method), begin(method, *rest, **options))[1]
+
+        def noted(method: Method, frames: Iterator[RequestFrame], *, timeout: float) -> Call:
+            opened.append(method)
+            return begin(method, asking_for_all(frames), timeout=timeout)
+
+        client._connection.open = noted
         while not (is_at_work(killed) and is_at_work(drained) and calls_of(left) > already):
             next(run)
         killed.process.send_signal(signal.SIGKILL)

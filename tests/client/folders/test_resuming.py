@@ -15,6 +15,7 @@ from tests.client.folders.models import INDEX, shard_name, tree, write_model
 from ellq_client import Client, Fraction, InvalidOutput, OutputError, Tail
 from ellq_client.folders.files import PROGRESS
 from ellq_client.folders.finished import REPORT
+from ellq_client.folders.folder import open_folder
 from ellq_client.folders.workplace import Workplace, read_journal
 
 TAIL = Tail(epsilon=0.3, p=2)
@@ -285,7 +286,7 @@ def test_a_full_disk_leaves_no_half_of_a_line_before_the_next(fake, model, tmp_p
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(handle, data[: len(data) // 2])
 
-    with Workplace(tmp_path / "other", {"schema": "x"}) as place:
+    with Workplace(open_folder(model), tmp_path / "other", {"schema": "x"}) as place:
         place.record(parts[0])
         monkeypatch.setattr(os, "write", write_half)
         with pytest.raises(OutputError, match="No space left on device"):
@@ -295,7 +296,7 @@ def test_a_full_disk_leaves_no_half_of_a_line_before_the_next(fake, model, tmp_p
     assert read_journal(tmp_path / "other") == [parts[0], parts[2]]
 
 
-def test_a_folder_of_work_that_was_removed_while_it_was_entered_is_not_gone_on_in(tmp_path, monkeypatch):
+def test_a_folder_of_work_that_was_removed_while_it_was_entered_is_not_gone_on_in(model, tmp_path, monkeypatch):
     flock = fcntl.flock
 
     def lock_too_late(handle, operation):
@@ -304,16 +305,16 @@ def test_a_folder_of_work_that_was_removed_while_it_was_entered_is_not_gone_on_i
 
     monkeypatch.setattr(fcntl, "flock", lock_too_late)
     with pytest.raises(OutputError, match=r"another process ended its work on .* just now; repeat the command"):
-        Workplace(tmp_path / "out", {"schema": "x"})
+        Workplace(open_folder(model), tmp_path / "out", {"schema": "x"})
 
 
-def test_an_output_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+def test_an_output_that_cannot_be_listed_is_named(model, tmp_path, monkeypatch):
     def refuse(_):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(os, "listdir", refuse)
     with pytest.raises(OutputError, match=r"cannot write .*out: Permission denied"):
-        Workplace(tmp_path / "out", {"schema": "x"})
+        Workplace(open_folder(model), tmp_path / "out", {"schema": "x"})
 
 
 def test_an_unfinished_output_is_no_source(unfinished, tmp_path):

@@ -1,23 +1,13 @@
 """A client with a server in this process, and what every format must keep of itself."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from ellq_client import Client, Compression, Fraction
+from ellq_client import Compression, Fraction
 from ellq_client.sources import open_source
 
 HALF = Fraction(pruned_ratio=0.5)
-
-
-@pytest.fixture(scope="session")
-def client() -> Iterator[Client]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("ELLQ_SERVER", raising=False)
-        with Client() as client:
-            yield client
 
 
 def sent(path: Path) -> dict[str, bytes]:

@@ -1,5 +1,6 @@
 """ONNX models: neurons are what the graph computes, weights go back to where they were, and the result still runs."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -241,6 +242,16 @@ def test_external_data_that_changes_meanwhile_is_refused(client, tmp_path):
     (tmp_path / "weights").write_bytes(bytes(145))
     with pytest.raises(SourceError, match="weights changed"):
         list(source.frames())
+
+
+def test_external_data_that_are_cut_off_meanwhile_are_refused(tmp_path):
+    """A mapped file would end the process here, with SIGBUS."""
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    tensor = external("w", seeded(128, 128), tmp_path, "weights")
+    source = open_source(saved(model_of([node], [tensor], takes=(2, 128)), tmp_path / "m.onnx"))
+    os.truncate(tmp_path / "weights", 1)
+    with pytest.raises(SourceError, match="weights changed while it was read"):
+        bytes(source.contents.entries[0].load())
 
 
 def test_a_tensor_joined_with_itself_again_and_again_costs_no_more(tmp_path):

@@ -82,6 +82,17 @@ def test_tied_weights_stay_tied_and_a_table_stays_a_table(client, tmp_path):
     assert torch.equal(new["decoder.weight"], table)
 
 
+def test_a_file_that_is_cut_off_while_it_is_sent_is_refused(tmp_path):
+    """What is mapped of it would end the process here, with SIGBUS."""
+    path = saved({"w": seeded(128, 128)}, tmp_path / "m.pt")
+    entry = open_source(path).contents.entries[0]
+    held = entry.load()
+    os.truncate(path, 1)
+    assert len(bytes(held)) == 128 * 128 * 4, "what was loaded before stays"
+    with pytest.raises(SourceError, match=r"m\.pt changed while it was read"):
+        bytes(entry.load())
+
+
 def test_views_of_one_storage_are_changed_in_their_places(client, tmp_path):
     whole = seeded(12, 4)
     document = {"q.weight": whole[:4], "k.weight": whole[4:8], "odd.weight": whole[8:].T}

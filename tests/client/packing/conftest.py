@@ -1,20 +1,8 @@
-"""A client of a real server in this process, and packing in memory."""
+"""Packing in memory."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from ellq_client import Client
 from ellq_client.packing.packer import Packer
-
-
-@pytest.fixture(scope="session")
-def client() -> Iterator[Client]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("ELLQ_SERVER", raising=False)
-        with Client() as client:
-            yield client
 
 
 def packed(dense: bytes, *, piece_bytes: int = 1 << 20) -> bytes:

@@ -78,7 +78,7 @@ BOMB = frame(bytes(1 << 20))
     ("sections", "message"),
     [
         ((section(0, bytes(8)),), "ends after 1 of 2 sections"),
-        ((EVERY, section(0, bytes(60)), b"x"), "1 bytes follow the last section"),
+        ((EVERY, section(0, bytes(60)), b"x"), "after the last section of a block: 1 byte"),
         ((EVERY, b"\0\xff\xff\xff\xffabcd"), "leads out of its block"),
         ((EVERY, section(0, bytes(63))), "has 63 bytes in place of 64"),
         ((EVERY, section(7, bytes(64))), "coding 7"),
@@ -104,8 +104,8 @@ def test_blocks_that_lie(tmp_path, sections, message):
     [
         (b"short", "pairs is cut off"),
         (bytes(range(15)) + packed_number("<I", 1 << 31), "pairs is cut off"),
-        (bytes(range(15)) + packed_number("<I", 1) + b"q" + frame(bytes(32)), "1 rare symbols for 0 places"),
-        (bytes(range(15)) + packed_number("<I", 0) + frame(b"\x0f" + bytes(31)), "0 rare symbols for 1 places"),
+        (bytes(range(15)) + packed_number("<I", 1) + b"q" + frame(bytes(32)), "1 rare symbol for 0 places"),
+        (bytes(range(15)) + packed_number("<I", 0) + frame(b"\x0f" + bytes(31)), "0 rare symbols for 1 place"),
         (bytes(range(15)) + packed_number("<I", 0) + frame(bytes(33)), "does not tell that it holds 32 bytes"),
     ],
 )

@@ -1,0 +1,96 @@
+"""Where the command line reads and writes: checked before any work, and nothing replaced unasked."""
+
+import json
+
+import numpy as np
+
+from ellq_client.cli import exits
+
+
+def test_a_folder_does_not_become_one_that_is_named_like_a_file(ellq, fake, checkpoint, tmp_path):
+    for name in ("a.safetensors", "a.pth"):
+        code, _, err = ellq("compress", checkpoint.parent, "-o", tmp_path / "out" / name, "--rule", "n-of-m")
+        assert (code, "is named like a file, but" in err) == (exits.USAGE, True)
+    assert fake.requests == []
+
+
+def test_an_output_of_a_wrong_format_is_an_error_of_the_command_line(ellq, fake, tmp_path):
+    np.savez(tmp_path / "m.npz", w=np.ones((2, 2), np.float32))
+    code, _, err = ellq("compress", tmp_path / "m.npz", "-o", tmp_path / "m.onnx", "--rule", "n-of-m")
+    assert (code, "comes back as .npz, .safetensors, not as .onnx" in err) == (exits.USAGE, True), err
+
+
+def test_a_file_cannot_be_held_against_a_folder(ellq, checkpoint):
+    for pair in ((checkpoint, checkpoint.parent), (checkpoint.parent, checkpoint)):
+        code, _, err = ellq("verify", *pair)
+        assert (code, f"{checkpoint.parent} is a folder, {checkpoint} is a file" in err) == (exits.LOCAL_FILE, True), err
+    assert ellq("verify", checkpoint, checkpoint)[1].startswith(
+        "holds: 3 tensors; as safetensors, both have the same header and the same length\nholds: 0 tensors differ"
+    )
+
+
+def test_an_existing_output_is_only_replaced_by_force(ellq, checkpoint, tmp_path):
+    output = tmp_path / "small.safetensors"
+    output.write_text("older")
+    words = ("compress", checkpoint, "-o", output, "--rule", "n-of-m")
+    code, _, err = ellq(*words)
+    assert (code, "--force" in err, output.read_text()) == (exits.USAGE, True, "older")
+    assert ellq(*words, "--force")[0] == 0
+    assert output.read_bytes() == checkpoint.read_bytes()
+
+
+def test_the_report_goes_where_it_is_sent(ellq, checkpoint, tmp_path):
+    assert ellq("analyze", checkpoint, "--quiet", "--json", tmp_path / "report.json") == (0, "", "")
+    code, out, err = ellq("analyze", checkpoint, "--json", "-")
+    assert code == 0
+    assert json.loads(out)["schema"] == json.loads((tmp_path / "report.json").read_text())["schema"] == "ellq.report/2"
+    assert "layer.weight" in err, "the table makes room on standard error"
+
+
+def test_the_report_never_takes_the_place_of_weights(ellq, fake, checkpoint, tmp_path):
+    link, output = tmp_path / "link.json", tmp_path / "small.safetensors"
+    link.symlink_to(checkpoint)
+    compress = ("compress", checkpoint, "-o", output, "--rule", "n-of-m", "--force")
+    before = checkpoint.read_bytes()
+    for words, told in [
+        (("analyze", checkpoint, "--force", "--json", checkpoint), "is the source itself"),
+        (("analyze", checkpoint, "--force", "--json", link), "is the source itself"),
+        ((*compress, "--json", checkpoint), "is the source itself"),
+        ((*compress, "--json", tmp_path / "." / "small.safetensors"), "is the output, too"),
+    ]:
+        code, _, err = ellq(*words)
+        assert (code, told in err) == (exits.USAGE, True), err
+    assert checkpoint.read_bytes() == before
+    assert not output.exists()
+    assert fake.requests == []
+
+
+def test_the_place_of_the_report_is_checked_before_any_work(ellq, fake, checkpoint, tmp_path):
+    older = tmp_path / "older.json"
+    older.write_text("older")
+    for place, told, expected in [
+        (older, "--force replaces it", exits.USAGE),
+        (tmp_path / "no" / "r.json", "No such file", exits.LOCAL_FILE),
+        (tmp_path, "a directory", exits.USAGE),
+    ]:
+        for words in [("analyze", checkpoint), ("compress", checkpoint, "-o", tmp_path / "o.safetensors", "--rule", "n-of-m")]:
+            code, _, err = ellq(*words, "--json", place)
+            assert (code, told in err) == (expected, True), err
+    assert older.read_text() == "older"
+    assert fake.requests == []
+    assert ellq("analyze", checkpoint, "--json", older, "--force")[0] == 0
+    assert json.loads(older.read_text())["method"] == "analyze"
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_any_work(ellq, fake, checkpoint, tmp_path, monkeypatch):
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    monkeypatch.setattr("os.access", lambda path, mode: path != folder)  # root may write anywhere, whatever the mode
+    code, _, err = ellq("analyze", checkpoint, "--json", folder / "r.json")
+    assert (code, "Permission denied" in err, fake.requests) == (exits.LOCAL_FILE, True, [])
+
+
+def test_files_that_are_not_there(ellq, tmp_path):
+    assert ellq("analyze", tmp_path / "none.safetensors")[0] == exits.LOCAL_FILE
+    assert ellq("analyze", tmp_path)[0] == exits.LOCAL_FILE
+    assert ellq("verify", tmp_path / "a", tmp_path / "b")[0] == exits.LOCAL_FILE

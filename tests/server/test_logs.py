@@ -1,0 +1,85 @@
+"""Logs that nobody reads: the service goes on, and what is lost is counted."""
+
+import fcntl
+import logging
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from ellq_server import log_writer
+from ellq_server.log_writer import LogWriter
+from tests.server.process import Process
+from tests.server.test_service import STREAM
+
+SMALLEST_PIPE_BYTES = 4096
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """A pipe that one event of 5000 characters fills."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, SMALLEST_PIPE_BYTES)
+    yield reader, writer
+    os.close(writer)
+
+
+def event(text: str) -> logging.LogRecord:
+    return logging.makeLogRecord({"msg": text})
+
+
+def test_events_are_written_in_their_order_before_the_end(pipe):
+    reader, writer = pipe
+    logs = LogWriter(os.dup(writer))
+    for number in range(20):
+        logs.handle(event(f"event {number}"))
+    logs.close()
+    assert os.read(reader, SMALLEST_PIPE_BYTES).decode().splitlines() == [f"event {number}" for number in range(20)]
+    assert logs.dropped == 0
+
+
+def test_whoever_logs_does_not_wait_for_whoever_reads(pipe, monkeypatch):
+    reader, writer = pipe
+    monkeypatch.setattr(log_writer, "MOST_EVENTS", 4)
+    logs = LogWriter(os.dup(writer))
+    for number in range(20):
+        logs.handle(event(f"{number} " + "x" * 5000))
+    assert logs.dropped in (15, 16), "four wait, and one may be half written"
+    taken = ""
+    while taken.count("x\n") < 20 - logs.dropped:
+        taken += os.read(reader, SMALLEST_PIPE_BYTES).decode()
+    logs.close()
+    events = [line.partition(" ")[0] for line in taken.splitlines() if line.endswith("x")]
+    assert events == [str(number) for number in range(20 - logs.dropped)]
+    assert taken.count(f"events dropped so far: {logs.dropped}\n") == 1
+
+
+def test_an_end_that_nobody_reads_is_an_end(pipe, monkeypatch):
+    _, writer = pipe
+    monkeypatch.setattr(log_writer, "LAST_SECONDS", 0.01)
+    logs = LogWriter(os.dup(writer))
+    logs.handle(event("x" * 5000))
+    logs.close()
+
+
+def test_events_for_a_reader_that_is_gone_are_counted(pipe):
+    reader, writer = pipe
+    logs = LogWriter(os.dup(writer))
+    os.close(reader)
+    for _ in range(3):
+        logs.handle(event("unread"))
+    logs.close()
+    assert logs.dropped == 3
+
+
+def test_a_server_whose_log_nobody_reads_answers_and_loses_no_event_of_its_log():
+    with Process() as process:
+        fcntl.fcntl(process.process.stderr, fcntl.F_SETPIPE_SZ, SMALLEST_PIPE_BYTES)
+        for _ in range(50):
+            process.caller.compress(STREAM)
+        assert process.metrics()["ellq_log_events_dropped_total{}"] == 0
+        process.process.send_signal(signal.SIGTERM)
+        events = [log["event"] for log in process.logs_after_end()]
+    assert events.count("answered") == 50
+    assert process.process.returncode == 0
