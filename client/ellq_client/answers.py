@@ -1,10 +1,13 @@
 """Puts the frames of an answer together and holds the server to the contract. Does no I/O besides filling a sink."""
 
 from collections import deque
+from functools import partial
 
 from ellq.v1 import compression_pb2 as pb
-from ellq_client.arrivals import ExpectedBytes, UnfinishedTensor, expect, read_plan
+from ellq_client.arrivals import UnfinishedTensor, read_plan
 from ellq_client.checkpoint import StoredTensor
+from ellq_client.contract import ExpectedBytes, expect
+from ellq_client.deliveries import ArrivingTensor
 from ellq_client.errors import ProtocolError, SourceError
 from ellq_client.frames import AnswerFrame
 from ellq_client.references import RemoteSink, RemoteSource, known_header
@@ -108,7 +111,8 @@ class Answer:
             length = self._stored[place].length_bytes if self._sink is not None else 0
             expect(report.HasField("payload") == (self._sink is not None), f"payload of {plan.name!r}")
             expect(report.payload.length_bytes == length, f"{plan.name!r} comes back in another length")
-            self._unfinished.append(UnfinishedTensor(plan, report, neurons=self._neurons, arrives=self._takes_bytes))
+            arriving = ArrivingTensor(report.payload, self._source, self._stored[place]) if self._takes_bytes else None
+            self._unfinished.append(UnfinishedTensor(plan, report, neurons=self._neurons, bytes=arriving))
             self._reported += 1
 
     def _take_neurons(self, frame: pb.NeuronReports) -> None:
@@ -122,17 +126,26 @@ class Answer:
         assert self._sink is not None
         expect(len(self.plans) == self.manifest.tensors, "bytes before all plans")
         if self._header.remaining:
-            taken = self._header.take(data, "header")
+            taken = self._header.take(data)
             self._sink.write(taken, tensor=None)
+            if not self._header.remaining:
+                self._header.check("header")
             data = data[len(taken) :]
+        self._fill(data)
+
+    def _fill(self, data: memoryview) -> None:
+        """Hand the next bytes to the tensors whose turn it is; some wait for none."""
         for tensor in self._unfinished:
-            if not len(data):
-                return
-            expect(not tensor.neurons_missing, f"bytes of {tensor.plan.name!r} before its neurons")
-            taken = tensor.bytes.take(data, tensor.plan.name)
-            self._sink.write(taken, tensor=tensor.plan.tensor)
-            data = data[len(taken) :]
-        expect(not len(data), "more bytes than the reports speak of")
+            if tensor.bytes is None:
+                break
+            if tensor.neurons_missing:
+                expect(not data, f"bytes of {tensor.plan.name!r} before its neurons")
+                break
+            assert self._sink is not None
+            data = tensor.bytes.take(data, partial(self._sink.write, tensor=tensor.plan.tensor))
+            if not tensor.complete:
+                break
+        expect(not data, "more bytes than the reports speak of")
 
     def _take_summary(self, summary: pb.Summary) -> None:
         expect(not self._unfinished, "the summary before the last tensor is complete")
@@ -146,6 +159,7 @@ class Answer:
         self._complete = True
 
     def _completed(self) -> list[TensorReport]:
+        self._fill(memoryview(b""))
         done: list[TensorReport] = []
         while self._unfinished and self._unfinished[0].complete:
             done.append(self._unfinished.popleft().value())

@@ -1,11 +1,11 @@
 """Tensors of an answer that have been reported, but not all of which has arrived."""
 
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any
 
 from ellq.v1 import compression_pb2 as pb
-from ellq_client.errors import ProtocolError
+from ellq_client.contract import expect
+from ellq_client.deliveries import ArrivingTensor
 from ellq_client.mirror import enum_word, mirror_field
 from ellq_client.rules import rule_from_proto
 from ellq_client.values import (
@@ -25,34 +25,6 @@ _TREATMENT = pb.DESCRIPTOR.enum_types_by_name["Treatment"]
 _REASON = pb.DESCRIPTOR.enum_types_by_name["PassThroughReason"]
 
 
-def expect(kept: bool, what: str) -> None:
-    """Raise ProtocolError unless the server kept its word."""
-    if not kept:
-        raise ProtocolError(f"the server broke the contract: {what}")
-
-
-class ExpectedBytes:
-    """Bytes of a known length and digest."""
-
-    def __init__(self, length: int, digest: str | None = None) -> None:
-        self.remaining = length
-        self._digest = digest
-        self._hash = sha256()
-
-    def take(self, data: memoryview, name: str) -> memoryview:
-        """Return as much of the data as belongs here; check the digest at the end."""
-        taken = data[: self.remaining]
-        self._hash.update(taken)
-        self.remaining -= len(taken)
-        if not self.remaining:
-            self.check(name)
-        return taken
-
-    def check(self, name: str) -> None:
-        """Check the digest, when there is one to hold against."""
-        expect(self._digest in (None, self._hash.hexdigest()), f"the bytes of {name!r} do not have their digest")
-
-
 @dataclass
 class UnfinishedTensor:
     """A tensor whose report has come, but not all that follows it."""
@@ -60,19 +32,12 @@ class UnfinishedTensor:
     plan: TensorPlan
     report: pb.TensorReport
     neurons: bool
-    arrives: bool
-    """Whether its bytes come in the answer; else the server has written them elsewhere."""
-    bytes: ExpectedBytes = field(init=False)
+    bytes: ArrivingTensor | None
+    """None: no bytes of it come; the server has written them elsewhere, or it was only measured."""
     neurons_missing: int = field(init=False)
     _columns: dict[str, list[Any]] = field(init=False)
 
     def __post_init__(self) -> None:
-        payload = self.report.payload
-        self.bytes = ExpectedBytes(payload.length_bytes, payload.sha256.hex() if self.report.HasField("payload") else None)
-        if not self.arrives:
-            self.bytes = ExpectedBytes(0)
-        elif not payload.length_bytes:
-            self.bytes.check(self.plan.name)
         measured = self.report.HasField("measurement")
         expect(measured == (self.report.treatment == pb.TREATMENT_COMPRESS), f"measurement of {self.plan.name!r}")
         self.neurons_missing = self.report.measurement.neurons if self.neurons and measured else 0
@@ -81,7 +46,7 @@ class UnfinishedTensor:
     @property
     def complete(self) -> bool:
         """Whether all that belongs to the tensor is here."""
-        return not self.bytes.remaining and not self.neurons_missing
+        return not self.neurons_missing and (self.bytes is None or self.bytes.complete)
 
     def take_neurons(self, frame: pb.NeuronReports) -> None:
         """Append one frame; without a rule the lists that need one are empty."""

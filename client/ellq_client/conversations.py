@@ -20,7 +20,8 @@ from typing import TypeVar
 from ellq.v1 import compression_pb2 as pb
 from ellq_client.actions import RECEIVE, Action, Deliver, Event, Method, Open, Upload, Wait
 from ellq_client.answers import Answer
-from ellq_client.arrivals import expect, read_plan
+from ellq_client.arrivals import read_plan
+from ellq_client.contract import expect
 from ellq_client.enclosures import Enclosures
 from ellq_client.errors import DeadlineExceeded, EllqError, InvalidRequest, ProtocolError
 from ellq_client.fitting import fitted

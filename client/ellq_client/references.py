@@ -8,8 +8,8 @@ from weakref import WeakKeyDictionary
 
 from ellq.v1 import compression_pb2 as pb
 from ellq.v1.frames import Data
-from ellq_client.arrivals import expect
 from ellq_client.checkpoint import StoredTensor, parse_header, stored_bytes
+from ellq_client.contract import expect
 from ellq_client.errors import SourceError
 from ellq_client.sinks import Sink
 from ellq_client.sources import Source, read_header

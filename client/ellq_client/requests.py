@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any, Literal, NotRequired, TypedDict, get_args
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_client.enclosures import AnyMoments, AnyNetwork, Enclosures, enclose
@@ -87,7 +87,7 @@ class CompressOptions(SharedOptions):
 
     rule: Rule
     """How many weights to keep. Required."""
-    encoding: Encoding
+    encoding: NotRequired[Encoding]
     """How the output is stored: "dense", with cut weights as zeros (what runtimes read), or "packed", in as few bytes as a
     lossless code needs (what `unpack` and `load_packed` read). Needs an output. Default: dense."""
 
@@ -164,6 +164,7 @@ class Request:
             ignore_zeros=self.ignore_zeros,
             neuron_reports=self.neurons,
             encoding=pb.ENCODING_DENSE,
+            delivery=pb.DELIVERY_MASK,  # the weights are here, and can be read a second time
             sketch=sketch,
             network=network,
             magnitudes_only=self.magnitudes_only,

@@ -112,7 +112,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What was sent for one tensor."""
+    """What became of one tensor's bytes."""
 
     encoding: str
     length_bytes: int
@@ -286,3 +286,5 @@ class Capabilities:
     """Schemes of URIs some of which it reads."""
     output_schemes: tuple[str, ...]
     """Schemes of URIs some of which it writes."""
+    deliveries: tuple[str, ...]
+    """How it can send compressed weights back: "whole", or as a "mask" to those who have the originals."""

@@ -16,6 +16,9 @@ from ellq_server.sketches import Sketch, invalid_sketch, sketch_from_wire, sketc
 MOST_GLOBS = 1000
 LONGEST_GLOB = 1024
 
+DELIVERIES = (pb.DELIVERY_UNSPECIFIED, pb.DELIVERY_WHOLE, pb.DELIVERY_MASK)
+"""What may be asked for."""
+
 
 @dataclass(frozen=True)
 class Override:
@@ -49,6 +52,8 @@ class Request:
     distribution: bool
     sends_weights: bool
     """Compress, not Analyze."""
+    masks: bool
+    """The caller has the bytes that it sent, and takes masks for what became of them."""
     plans_only: bool
     """Stop behind the plans."""
     builds_sketch: bool
@@ -95,6 +100,7 @@ def read_analyze(options: pb.AnalyzeOptions, moments: Received = NO_MOMENTS) -> 
         moments,
         previous,
         sends_weights=False,
+        masks=False,
         plans_only=options.plans_only,
         distribution=options.distribution,
         builds_sketch=builds_sketch,
@@ -108,7 +114,16 @@ def read_compress(options: pb.CompressOptions, moments: Received = NO_MOMENTS) -
     if options.encoding not in (pb.ENCODING_UNSPECIFIED, pb.ENCODING_DENSE):
         raise unknown_enum("options.encoding", options.encoding, "ENCODING_DENSE")
     sketch = options.sketch if options.HasField("sketch") else None
-    return _read(options, moments, sketch, sends_weights=True, plans_only=False, distribution=False, builds_sketch=False)
+    return _read(
+        options,
+        moments,
+        sketch,
+        sends_weights=True,
+        masks=_takes_masks(options),
+        plans_only=False,
+        distribution=False,
+        builds_sketch=False,
+    )
 
 
 def _read(
@@ -117,6 +132,7 @@ def _read(
     sketch: pb.Sketch | None,
     *,
     sends_weights: bool,
+    masks: bool,
     plans_only: bool,
     distribution: bool,
     builds_sketch: bool,
@@ -145,6 +161,7 @@ def _read(
         neuron_reports=options.neuron_reports,
         distribution=distribution,
         sends_weights=sends_weights,
+        masks=masks,
         plans_only=plans_only,
         builds_sketch=builds_sketch,
         sketch=_sketch(sketch, rule, indices, digest, must_be_final=sends_weights),
@@ -154,6 +171,13 @@ def _read(
         magnitudes_only=options.magnitudes_only,
         remove_dead_neurons=options.remove_dead_neurons,
     )
+
+
+def _takes_masks(options: pb.CompressOptions) -> bool:
+    """Return whether masks serve the caller: not for an object that somebody else reads or writes."""
+    if options.delivery not in DELIVERIES:
+        raise unknown_enum("options.delivery", options.delivery, "DELIVERY_WHOLE and DELIVERY_MASK")
+    return options.delivery == pb.DELIVERY_MASK and not options.source_uri and not options.output_uri
 
 
 def _check_budget(rule: ErrorBudget, selection: Selection, network: Network | None, moments: Received) -> None:

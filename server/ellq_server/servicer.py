@@ -95,6 +95,7 @@ class CompressionServicer:
             rules=[field.name for field in pb.Rule.DESCRIPTOR.oneofs_by_name["kind"].fields],
             scopes=[pb.SCOPE_NEURON, pb.SCOPE_LAYER, pb.SCOPE_GLOBAL],
             encodings=[pb.ENCODING_DENSE],
+            deliveries=[pb.DELIVERY_WHOLE, pb.DELIVERY_MASK],
             source_schemes=self.doors.sources.schemes,
             output_schemes=self.doors.outputs.schemes,
         )

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_client.actions import Action, Event, together
-from ellq_client.arrivals import expect
+from ellq_client.contract import expect
 from ellq_client.conversations import SKETCH_PASSES, Task
 from ellq_client.errors import ProtocolError
 from ellq_client.folders.folder import Shard

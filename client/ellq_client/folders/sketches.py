@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ellq.v1 import compression_pb2 as pb
-from ellq_client.arrivals import expect
+from ellq_client.contract import expect
 from ellq_client.values import IndexOrders, Indices
 from ellq_math import indices
 from ellq_math.pooling import pool

@@ -55,6 +55,13 @@ class Encoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENCODING_UNSPECIFIED: _ClassVar[Encoding]
     ENCODING_DENSE: _ClassVar[Encoding]
 
+class Delivery(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DELIVERY_UNSPECIFIED: _ClassVar[Delivery]
+    DELIVERY_WHOLE: _ClassVar[Delivery]
+    DELIVERY_MASK: _ClassVar[Delivery]
+    DELIVERY_AS_SENT: _ClassVar[Delivery]
+
 class Treatment(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     TREATMENT_UNSPECIFIED: _ClassVar[Treatment]
@@ -184,6 +191,10 @@ NONFINITE_POLICY_REFUSE: NonfinitePolicy
 NONFINITE_POLICY_PASS_THROUGH: NonfinitePolicy
 ENCODING_UNSPECIFIED: Encoding
 ENCODING_DENSE: Encoding
+DELIVERY_UNSPECIFIED: Delivery
+DELIVERY_WHOLE: Delivery
+DELIVERY_MASK: Delivery
+DELIVERY_AS_SENT: Delivery
 TREATMENT_UNSPECIFIED: Treatment
 TREATMENT_COMPRESS: Treatment
 TREATMENT_PASS_THROUGH: Treatment
@@ -318,7 +329,7 @@ class CompressRequest(_message.Message):
     def __init__(self, options: _Optional[_Union[CompressOptions, _Mapping]] = ..., data: _Optional[bytes] = ..., moments: _Optional[_Union[Moments, _Mapping]] = ...) -> None: ...
 
 class CompressOptions(_message.Message):
-    __slots__ = ("selection", "indices", "rule", "nonfinite", "ignore_zeros", "neuron_reports", "encoding", "sketch", "network", "magnitudes_only", "remove_dead_neurons", "source_uri", "output_uri", "replace_output")
+    __slots__ = ("selection", "indices", "rule", "nonfinite", "ignore_zeros", "neuron_reports", "encoding", "sketch", "network", "magnitudes_only", "remove_dead_neurons", "source_uri", "output_uri", "replace_output", "delivery")
     SELECTION_FIELD_NUMBER: _ClassVar[int]
     INDICES_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
@@ -333,6 +344,7 @@ class CompressOptions(_message.Message):
     SOURCE_URI_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_URI_FIELD_NUMBER: _ClassVar[int]
     REPLACE_OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    DELIVERY_FIELD_NUMBER: _ClassVar[int]
     selection: Selection
     indices: IndexOptions
     rule: Rule
@@ -347,7 +359,8 @@ class CompressOptions(_message.Message):
     source_uri: str
     output_uri: str
     replace_output: bool
-    def __init__(self, selection: _Optional[_Union[Selection, _Mapping]] = ..., indices: _Optional[_Union[IndexOptions, _Mapping]] = ..., rule: _Optional[_Union[Rule, _Mapping]] = ..., nonfinite: _Optional[_Union[NonfinitePolicy, str]] = ..., ignore_zeros: bool = ..., neuron_reports: bool = ..., encoding: _Optional[_Union[Encoding, str]] = ..., sketch: _Optional[_Union[Sketch, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., magnitudes_only: bool = ..., remove_dead_neurons: bool = ..., source_uri: _Optional[str] = ..., output_uri: _Optional[str] = ..., replace_output: bool = ...) -> None: ...
+    delivery: Delivery
+    def __init__(self, selection: _Optional[_Union[Selection, _Mapping]] = ..., indices: _Optional[_Union[IndexOptions, _Mapping]] = ..., rule: _Optional[_Union[Rule, _Mapping]] = ..., nonfinite: _Optional[_Union[NonfinitePolicy, str]] = ..., ignore_zeros: bool = ..., neuron_reports: bool = ..., encoding: _Optional[_Union[Encoding, str]] = ..., sketch: _Optional[_Union[Sketch, _Mapping]] = ..., network: _Optional[_Union[Network, _Mapping]] = ..., magnitudes_only: bool = ..., remove_dead_neurons: bool = ..., source_uri: _Optional[str] = ..., output_uri: _Optional[str] = ..., replace_output: bool = ..., delivery: _Optional[_Union[Delivery, str]] = ...) -> None: ...
 
 class Network(_message.Message):
     __slots__ = ("topology", "inputs")
@@ -884,14 +897,16 @@ class Certificate(_message.Message):
     def __init__(self, tail_l1_max: _Optional[float] = ..., tail_l2_max: _Optional[float] = ..., frobenius: _Optional[float] = ..., frobenius_ratio: _Optional[float] = ..., mean_square_max: _Optional[float] = ..., mean_square_l2: _Optional[float] = ...) -> None: ...
 
 class Payload(_message.Message):
-    __slots__ = ("encoding", "length_bytes", "sha256")
+    __slots__ = ("encoding", "length_bytes", "sha256", "delivery")
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     LENGTH_BYTES_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
+    DELIVERY_FIELD_NUMBER: _ClassVar[int]
     encoding: Encoding
     length_bytes: int
     sha256: bytes
-    def __init__(self, encoding: _Optional[_Union[Encoding, str]] = ..., length_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ...) -> None: ...
+    delivery: Delivery
+    def __init__(self, encoding: _Optional[_Union[Encoding, str]] = ..., length_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ..., delivery: _Optional[_Union[Delivery, str]] = ...) -> None: ...
 
 class NeuronReports(_message.Message):
     __slots__ = ("tensor", "first_neuron", "sparsity_index", "pq_index", "kept", "tail_l1", "tail_l2")
@@ -1131,7 +1146,7 @@ class GetCapabilitiesRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetCapabilitiesResponse(_message.Message):
-    __slots__ = ("version", "limits", "device", "dtypes", "rules", "scopes", "encodings", "source_schemes", "output_schemes")
+    __slots__ = ("version", "limits", "device", "dtypes", "rules", "scopes", "encodings", "source_schemes", "output_schemes", "deliveries")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
@@ -1141,6 +1156,7 @@ class GetCapabilitiesResponse(_message.Message):
     ENCODINGS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_SCHEMES_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_SCHEMES_FIELD_NUMBER: _ClassVar[int]
+    DELIVERIES_FIELD_NUMBER: _ClassVar[int]
     version: str
     limits: Limits
     device: Device
@@ -1150,7 +1166,8 @@ class GetCapabilitiesResponse(_message.Message):
     encodings: _containers.RepeatedScalarFieldContainer[Encoding]
     source_schemes: _containers.RepeatedScalarFieldContainer[str]
     output_schemes: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, version: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., device: _Optional[_Union[Device, _Mapping]] = ..., dtypes: _Optional[_Iterable[str]] = ..., rules: _Optional[_Iterable[str]] = ..., scopes: _Optional[_Iterable[_Union[Scope, str]]] = ..., encodings: _Optional[_Iterable[_Union[Encoding, str]]] = ..., source_schemes: _Optional[_Iterable[str]] = ..., output_schemes: _Optional[_Iterable[str]] = ...) -> None: ...
+    deliveries: _containers.RepeatedScalarFieldContainer[Delivery]
+    def __init__(self, version: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., device: _Optional[_Union[Device, _Mapping]] = ..., dtypes: _Optional[_Iterable[str]] = ..., rules: _Optional[_Iterable[str]] = ..., scopes: _Optional[_Iterable[_Union[Scope, str]]] = ..., encodings: _Optional[_Iterable[_Union[Encoding, str]]] = ..., source_schemes: _Optional[_Iterable[str]] = ..., output_schemes: _Optional[_Iterable[str]] = ..., deliveries: _Optional[_Iterable[_Union[Delivery, str]]] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("header_bytes", "tensors", "tensor_bytes", "payload_bytes", "pooled_payload_bytes", "concurrent_calls", "moments_bytes", "network_work")

@@ -84,9 +84,10 @@ class CompressionServiceServicer(object):
         """Compresses the weights of one safetensors stream and certifies the result.
 
         Request: as for Analyze. Response: as for Analyze, with `data` frames: first the header, then after every `reports`
-        frame the bytes of the tensors it names, in the same order. With dense encoding the concatenation of all `data`
-        frames is a safetensors file with the header of the input, byte for byte. With CompressOptions.output_uri no `data` frames:
-        the server writes the same bytes itself, and the summary has `stored`.
+        frame what its payloads say of the tensors it names, in the same order. Unless masks were asked for
+        (CompressOptions.delivery) these are all bytes of every tensor, and the concatenation of all `data` frames is a safetensors
+        file with the header of the input, byte for byte. With CompressOptions.output_uri no `data` frames: the server writes that
+        file itself, and the summary has `stored`.
 
         Errors: as for Analyze, and INVALID_ARGUMENT for an output that is there and is not to be replaced (OUTPUT_EXISTS).
         UNAVAILABLE (STORE_UNAVAILABLE) speaks of either store. After an error the data received so far is worthless and must be

@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
+from unittest.mock import patch
 
 import grpc
 import numpy as np
 
+from ellq.v1 import compression_pb2 as pb
 from ellq_client import Client, EllqError, Fraction
+from ellq_client.requests import Request
 from tests.benchmarks.bench.bare_server import ECHO, OPTIONS, UPLOAD
 
 RULE = Fraction(pruned_ratio=0.5)
@@ -46,6 +49,12 @@ def compress(connections: Connections, files: Sequence[str], output: str | None)
         summary = connections.client.compress(file, output, rule=RULE).result().summary
         assert 0 < (summary.kept or 0) < summary.weights
     return {"bytes": _size_bytes(files)}
+
+
+def compress_whole(connections: Connections, files: Sequence[str], output: str | None) -> dict[str, Any]:
+    """Compress files as callers do who have no originals to lay a mask over: all bytes come back."""
+    with patch.object(Request, "compress_options", _asking_for_whole(Request.compress_options)):
+        return compress(connections, files, output)
 
 
 def bare_upload(connections: Connections, size_bytes: int, chunk_bytes: int) -> dict[str, Any]:
@@ -111,8 +120,18 @@ def cancelled(connections: Connections, file: str) -> dict[str, Any]:
 
 
 JOBS: dict[str, Callable[..., dict[str, Any]]] = {
-    job.__name__: job for job in (analyze, compress, bare_upload, bare_echo, write_file, latencies, refused, cancelled)
+    job.__name__: job
+    for job in (analyze, compress, compress_whole, bare_upload, bare_echo, write_file, latencies, refused, cancelled)
 }
+
+
+def _asking_for_whole(ask: Callable[..., pb.CompressOptions]) -> Callable[..., pb.CompressOptions]:
+    def asked(*arguments: Any) -> pb.CompressOptions:
+        options = ask(*arguments)
+        options.delivery = pb.DELIVERY_WHOLE
+        return options
+
+    return asked
 
 
 def _client(target: str, ca_file: str | None) -> Client:

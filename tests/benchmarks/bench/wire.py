@@ -17,6 +17,8 @@ CASES = (
     Case("Analyze BF16", "analyze", "BF16"),
     COMPRESS,
     Case("Compress BF16 into memory", "compress", "BF16", "memory"),
+    Case("Compress F32 into memory, all bytes back", "compress_whole", "F32", "memory"),
+    Case("Compress BF16 into memory, all bytes back", "compress_whole", "BF16", "memory"),
     Case("Compress F32 into a file", "compress", "F32", "file"),
     Case("Analyze F32", "analyze", "F32", streams=STREAMS),
     Case("Compress F32 into memory", "compress", "F32", "memory", streams=STREAMS),

@@ -1,0 +1,32 @@
+"""What a server is held to."""
+
+from hashlib import sha256
+
+from ellq_client.errors import ProtocolError
+
+
+def expect(kept: bool, what: str) -> None:
+    """Raise ProtocolError unless the server kept its word."""
+    if not kept:
+        raise ProtocolError(f"the server broke the contract: {what}")
+
+
+class ExpectedBytes:
+    """Bytes of a known length and digest."""
+
+    def __init__(self, length: int, digest: str | None = None) -> None:
+        self.remaining = length
+        self._digest = digest
+        self._hash = sha256()
+
+    def take(self, data: memoryview) -> memoryview:
+        """Return as much of the data as belongs here."""
+        taken = data[: self.remaining]
+        self._hash.update(taken)
+        self.remaining -= len(taken)
+        return taken
+
+    def check(self, name: str) -> None:
+        """Check that all came, and the digest, when there is one to hold against."""
+        expect(not self.remaining, f"{self.remaining} bytes of {name!r} are missing")
+        expect(self._digest in (None, self._hash.hexdigest()), f"the bytes of {name!r} do not have their digest")
