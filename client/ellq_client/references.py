@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import accumulate, pairwise
+from weakref import WeakKeyDictionary
 
 from ellq.v1 import compression_pb2 as pb
 from ellq.v1.frames import Data
@@ -24,6 +25,10 @@ class KnownHeader:
     sha256: str
     tensors: tuple[StoredTensor, ...]
     """In offset order."""
+
+
+_KNOWN: WeakKeyDictionary[Source, KnownHeader] = WeakKeyDictionary()
+"""Headers that were parsed, as long as their sources live: each call asks for its own five times."""
 
 
 class RemoteSource:
@@ -78,9 +83,11 @@ def known_header(source: Source) -> KnownHeader:
     """Return what is known of a source's header. Errors: SourceError."""
     if isinstance(source, RemoteSource):
         return source.header
-    text = read_header(source)
-    tensors = parse_header(text, size_bytes=source.size_bytes, name=source.name)
-    return KnownHeader(len(text), sha256(text).hexdigest(), tensors)
+    if (known := _KNOWN.get(source)) is None:
+        text = read_header(source)
+        tensors = parse_header(text, size_bytes=source.size_bytes, name=source.name)
+        known = _KNOWN[source] = KnownHeader(len(text), sha256(text).hexdigest(), tensors)
+    return known
 
 
 def name_places(options: pb.AnalyzeOptions | pb.CompressOptions, source: Source, sink: Sink | None) -> None:

@@ -90,11 +90,11 @@ class FileSource:
         self.size_bytes = self._file.size_bytes
         self.modified_ns = self._file.modified_ns
         self.permissions = self._file.permissions
-        self._check_whole()
+        self._header = self._checked_header()
 
     def head(self, length: int) -> bytes:
-        """Return the first bytes of the file."""
-        return self._file.head(length)
+        """Return the first bytes; only ever asked for the header."""
+        return self._header[:length]
 
     def frames(self) -> Iterator[Data]:
         """Yield the file in pieces, exactly as long as it was when the source was opened."""
@@ -111,11 +111,13 @@ class FileSource:
     def _range(self, begin: int, end: int) -> Iterator[Data]:
         return self._file.pieces(begin, end)
 
-    def _check_whole(self) -> None:
-        """Tell a torn file from a broken server before anything is sent."""
+    def _checked_header(self) -> bytes:
+        """Return the header of a file that is whole: a torn one is told from a broken server before anything is sent."""
         name = str(self.path)
-        length = fitting_header_length(self.head(PREFIX_BYTES), size_bytes=self.size_bytes, name=name)
-        parse_header(self.head(length), size_bytes=self.size_bytes, name=name)
+        length = fitting_header_length(self._file.head(PREFIX_BYTES), size_bytes=self.size_bytes, name=name)
+        header = self._file.head(length)
+        parse_header(header, size_bytes=self.size_bytes, name=name)
+        return header
 
 
 class ArraySource:

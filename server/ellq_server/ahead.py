@@ -1,7 +1,7 @@
 """The next tensor is worked on while this one is hashed and written."""
 
 import traceback
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing
 from threading import Condition, Thread
 from typing import Generic, TypeVar
@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
-def ahead(values: Generator[Value]) -> Iterator[Value]:
+def ahead(values: Generator[Value]) -> Generator[Value]:
     """Yield what a generator yields, while a thread of its own makes the next value: never more than one of them waits.
 
     Errors: those of the generator. It is closed when this one is, and not before its thread has let go of everything.

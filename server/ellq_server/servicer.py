@@ -14,8 +14,8 @@ from ellq.v1.frames import ANALYZE_REQUEST, COMPRESS_REQUEST, COMPRESS_RESPONSE,
 from ellq.v1.safetensors import COMPRESSIBLE_DTYPES
 from ellq_server import __version__
 from ellq_server.admission import RETRY_AFTER_SECONDS, Place
-from ellq_server.ahead import ahead
 from ellq_server.bridge import run_in_thread
+from ellq_server.bunches import events_ahead
 from ellq_server.call import Event, House, answer
 from ellq_server.limits import MOMENTS_AT_HAND
 from ellq_server.logs import log, request_id_of
@@ -144,7 +144,8 @@ class CompressionServicer:
         """Compute the answer in a worker thread and send it, but for what goes elsewhere."""
 
         def work(chunks: Iterator[Data]) -> Iterator[Response | Data]:
-            return replies.frames(ahead(self._watched(answer(request, chunks, self.house, place, stopwatch), request)))
+            events = self._watched(answer(request, chunks, self.house, place, stopwatch), request)
+            return replies.frames(events_ahead(events))
 
         idle_seconds = max(self.idle_seconds, places.patience_seconds)
         worker = run_in_thread(work, places.chunks, threads=self.threads, idle_seconds=idle_seconds)
