@@ -32,7 +32,7 @@ MIRRORED = {
     "TensorPlan": values.TensorPlan,
 }
 NOT_MIRRORED = {"Summary": {"sketch", "stored"}, "Payload": {"delivery"}}
-"""A sketch is for the server, not for people; what was stored is no part of a report, and Compression has it; and how bytes came
+"""A sketch is for the server, not for people. What was stored is no part of a report, and Compression has it. How bytes came
 says nothing of what they are."""
 
 
