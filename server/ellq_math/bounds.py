@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from ellq_math.blocks import in_blocks
 from ellq_math.indices import power_sum
 from ellq_math.pooling import RESCALE_ROUNDINGS
 from ellq_math.powers import POWER_ROUNDINGS
@@ -28,6 +29,7 @@ def stechkin_constant(*, q: float, p: float) -> float:
     return math.exp(log_stechkin_constant(q=q, p=p))
 
 
+@in_blocks
 def tail_bound(stats: RowStatistics, kept: Counts, *, q: float, p: float) -> Array:
     """Return an upper bound of the l_p norm of all but the `kept` largest weights of each row, rounded up.
 

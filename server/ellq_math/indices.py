@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from ellq_math.blocks import in_blocks
 from ellq_math.sums import Array
 from ellq_math.values import Counts, RowStatistics
 
@@ -56,6 +57,7 @@ def log_effective_count(stats: RowStatistics, lower: float, upper: float) -> Arr
     return (upper * log_lower - lower * log_upper) / (upper - lower)
 
 
+@in_blocks
 def sparsity_index(stats: RowStatistics, *, q: float, ignore_zeros: bool) -> Array:
     """Return SI_q = d^(1/q-1) ||w||_1 / ||w||_q in [1, d^(1/q-1)], q < 1. Shape: (rows,).
 
@@ -65,6 +67,7 @@ def sparsity_index(stats: RowStatistics, *, q: float, ignore_zeros: bool) -> Arr
         return np.exp((1 / q - 1) * _log_surplus(stats, q, 1.0, ignore_zeros=ignore_zeros))
 
 
+@in_blocks
 def pq_index(stats: RowStatistics, *, p: float, q: float, ignore_zeros: bool) -> Array:
     """Return PQI_{p,q} = 1 - d^(1/q-1/p) ||w||_p / ||w||_q in [0, 1), p < q. Shape: (rows,).
 

@@ -8,9 +8,8 @@ from ellq_kernels.cpu.long_rows import LONG
 from ellq_kernels.cpu.sifting import SAMPLE, sift, stride_of
 from ellq_kernels.cpu.threads import Threads
 from ellq_math import measuring
-from ellq_math.values import FixedPoint
 
-from .matrices import DTYPES, Matrix, assert_identical, assert_same, bell_curve, fixed_point, infinity_key
+from .matrices import DTYPES, Matrix, assert_identical, assert_same, bell_curve, fixed_points, infinity_key
 
 FAN_IN = LONG + 3
 KINDS = ("bell curve", "mostly zeros", "mostly one value", "two values")
@@ -37,11 +36,11 @@ def test_threads_that_share_a_row_choose_what_sorting_chooses(dtype: str, kind: 
     for kept in ([[FAN_IN // 2], [FAN_IN // 3]], [[0], [FAN_IN]], [[1], [FAN_IN - 1]]):
         expected = measuring.keep_largest(matrix.magnitudes, np.array(kept), width=FAN_IN)
         assert_same(kernels.keep_largest(weights, np.array(kept), width=FAN_IN), expected)
-    fixed: tuple[FixedPoint, ...] = tuple(fixed_point(row, p) for row, p in zip(matrix.magnitudes, (1, 2), strict=True))
-    totals = kernels.unit_totals(weights, fixed)
-    for budgets in (totals // 5, totals * 0, totals * 2):
-        expected = measuring.keep_within(matrix.magnitudes, budgets, fixed, inexact_square=matrix.scale)
-        assert_same(kernels.keep_within(weights, budgets, fixed), expected)
+    for fixed in (fixed_points(matrix.magnitudes, p) for p in (1, 2)):
+        totals = kernels.unit_totals(weights, fixed)
+        for budgets in (totals // 5, totals * 0, totals * 2):
+            expected = measuring.keep_within(matrix.magnitudes, budgets, fixed, inexact_square=matrix.scale)
+            assert_same(kernels.keep_within(weights, budgets, fixed), expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -6,12 +6,10 @@ between the closest counts so far. Once little of the row is left between them, 
 
 from typing import Any
 
-import numpy as np
-
 from ellq_kernels.cpu.decoding import Format, key_of, keys_at, padded
-from ellq_kernels.cpu.jit import kernel
+from ellq_kernels.cpu.jit import kernel, part
 from ellq_kernels.cpu.lane_memory import load, store_chosen
-from ellq_kernels.cpu.lanes import above, count, equal, unlike
+from ellq_kernels.cpu.lanes import above, both, count, equal, highest, plus, splat, unlike, where
 from ellq_math.dtypes import Bits
 from ellq_math.sums import LANES
 
@@ -74,20 +72,30 @@ def first_pivots(bits: Bits, fmt: Format, kept: int, room: Bits) -> tuple[int, i
 def pick_of_few(few: Bits, found: int, rank: int) -> tuple[int, int]:
     """Return the rank-th largest of the first `found` keys and as many zeros as it takes, and how many equals rank so high.
 
-    By comparing each with all, sixteen at once. Needs room for full lanes.
+    By comparing each with all, sixteen at once and without a branch on what they are. Needs room for full lanes.
     """
+    if rank > found:
+        return 0, rank - found
     for j in range(found, padded(found)):
         few[j] = 0
+    over = 0
+    for at in range(0, found, LANES):
+        larger = count_larger(few, found, at)
+        over = max(over, highest(where(above(larger, rank - 1), 0, larger)))
+    key = 0
+    for at in range(0, found, LANES):
+        key = max(key, highest(where(equal(count_larger(few, found, at), over), load(few, at), 0)))
+    return key, rank - over
+
+
+@part
+def count_larger(few: Bits, found: int, at: int) -> Any:
+    """Return how many of the first `found` keys are larger than each of the sixteen from `at` on."""
+    keys = load(few, at)
+    larger = none = both(keys, 0)
     for j in range(found):
-        larger = equals = 0
-        for at in range(0, found, LANES):
-            keys = load(few, at)
-            larger += count(above(keys, few[j]))
-            equals += count(equal(keys, few[j]))
-        if larger < rank <= larger + equals:
-            key: Any = np.int64(few[j])
-            return key, rank - larger
-    return 0, rank - found
+        larger = plus(larger, where(above(splat(few[j]), keys), plus(none, 1), 0))
+    return larger
 
 
 @kernel
