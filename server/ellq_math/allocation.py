@@ -97,7 +97,7 @@ def tail_budgets(rule: Tail, unit_totals: Counts) -> Counts:
     `unit_totals` must not exceed the true totals (sums of floors, not of ceilings); then cutting at most this many rounded-up
     units proves tail <= epsilon norm.
     """
-    return whole_shares(unit_totals, fractions.Fraction(rule.epsilon) ** rule.p)
+    return whole_shares(unit_totals, share=fractions.Fraction(rule.epsilon) ** rule.p)
 
 
 def _necessary_count(stats: RowStatistics, *, lower: float, upper: float, eta: float, weights: Counts) -> Counts:

@@ -51,10 +51,10 @@ def log_effective_count(stats: RowStatistics, lower: float, upper: float) -> Arr
     This is how many equal weights would have the same ratio of norms: 1 for a single weight, d for a flat row. Every
     index and every index rule is a function of it. Shape: (rows,). A zero row has none and gives 0.
     """
-    nonzero = stats.max_magnitude > 0
-    log_lower = np.log(np.where(nonzero, power_sum(stats, lower), 1.0))
-    log_upper = np.log(np.where(nonzero, power_sum(stats, upper), 1.0))
-    return (upper * log_lower - lower * log_upper) / (upper - lower)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_lower, log_upper = np.log(power_sum(stats, lower)), np.log(power_sum(stats, upper))
+        log_count = (upper * log_lower - lower * log_upper) / (upper - lower)
+    return np.where(stats.max_magnitude > 0, log_count, 0.0)
 
 
 @in_blocks

@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from ellq_math.blocks import in_blocks
 from ellq_math.values import Counts
 
 LIMB_BITS = 31
@@ -15,8 +16,9 @@ Limbs = npt.NDArray[np.uint64]
 LIMB = (1 << LIMB_BITS) - 1
 
 
-def whole_shares(totals: Counts, share: Fraction) -> Counts:
-    """Return floor(share total) of every total, from 0 to below 2^62. Shape: any -> the same, int64.
+@in_blocks
+def whole_shares(totals: Counts, *, share: Fraction) -> Counts:
+    """Return floor(share total) of every total, from 0 to below 2^62. Shape: (rows,) -> the same, int64.
 
     `share` is from 0 to 1 and has a power of two for its denominator, as all doubles and their squares have.
     """

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ellq_math.blocks import in_blocks
 from ellq_math.bounds import tail_bound
 from ellq_math.certificates import NeuronCertificate, certify_neurons, cut_norm, summarise, whole_norm
 from ellq_math.network.groups import root_of_squares
@@ -78,12 +79,18 @@ def _recount(measured: Measured, tails: Tails, choice: Choice) -> None:
         raise CertificateRefuted(f"tensor {name}: the zeros after the cut do not match what was to be cut")
 
 
+@in_blocks
+def _surely(tail: Array, *, roundings: int) -> Array:
+    """Return tails without what rounding up added. Shape: (neurons,) -> the same."""
+    return round_down(tail, roundings=roundings)
+
+
 def _recheck(measured: Measured, tail: Array, bound: Array) -> None:
     """Refuse to send a tail, measured after the cut, that lies above its bound, proved before it: one of them is wrong.
 
     Errors: CertificateRefuted.
     """
-    surely = round_down(tail, roundings=4 * sum_roundings(measured.plan.fan_in))  # takes back what rounding up added
+    surely = _surely(tail, roundings=4 * sum_roundings(measured.plan.fan_in))
     if np.any(surely > bound):
         neuron = int(np.argmax(surely > bound))
         name = shorten(repr(measured.plan.entry.name))

@@ -14,6 +14,6 @@ TOTALS = st.lists(
 @given(totals=TOTALS, epsilon=st.floats(0, 1, exclude_min=True), p=st.sampled_from([1, 2]))
 def test_shares_are_those_of_whole_numbers_without_bounds(totals: list[int], epsilon: float, p: int):
     share = Fraction(epsilon) ** p
-    found = whole_shares(np.array(totals), share)
+    found = whole_shares(np.array(totals), share=share)
     assert found.dtype == np.int64
     assert found.tolist() == [total * share.numerator // share.denominator for total in totals]

@@ -23,7 +23,7 @@ STRAY = 2
 """Places from the expected rank to the first two pivots, of sixteen weights: one standard deviation."""
 
 
-@kernel
+@part
 def pick_largest(bits: Bits, fmt: Format, kept: int, room: Bits) -> tuple[int, int]:
     """Return the kept-th largest key, and how many keys equal to it are among the kept. 1 <= kept <= len(bits).
 
@@ -31,6 +31,12 @@ def pick_largest(bits: Bits, fmt: Format, kept: int, room: Bits) -> tuple[int, i
     """
     if len(bits) <= FEW:
         return pick_of_few(room, gather_between(bits, fmt, 0, fmt.infinity, room), kept)
+    return pick_of_many(bits, fmt, kept, room)
+
+
+@kernel
+def pick_of_many(bits: Bits, fmt: Format, kept: int, room: Bits) -> tuple[int, int]:
+    """Return what pick_largest does, for more than FEW keys. Apart from it, or short rows would pay for what it needs."""
     low, from_low = 0, len(bits)
     high, from_high = fmt.infinity, 0
     above_rank, below_rank = first_pivots(bits, fmt, kept, room)
@@ -72,20 +78,21 @@ def first_pivots(bits: Bits, fmt: Format, kept: int, room: Bits) -> tuple[int, i
 def pick_of_few(few: Bits, found: int, rank: int) -> tuple[int, int]:
     """Return the rank-th largest of the first `found` keys and as many zeros as it takes, and how many equals rank so high.
 
-    By comparing each with all, sixteen at once and without a branch on what they are. Needs room for full lanes.
+    `found` is at most FEW. By comparing each with all, sixteen at once and without a branch on what they are. Needs room for
+    full lanes.
     """
     if rank > found:
         return 0, rank - found
     for j in range(found, padded(found)):
         few[j] = 0
-    over = 0
-    for at in range(0, found, LANES):
-        larger = count_larger(few, found, at)
-        over = max(over, highest(where(above(larger, rank - 1), 0, larger)))
-    key = 0
-    for at in range(0, found, LANES):
-        key = max(key, highest(where(equal(count_larger(few, found, at), over), load(few, at), 0)))
-    return key, rank - over
+    low = count_larger(few, found, 0)
+    over = highest(where(above(low, rank - 1), 0, low))
+    if found <= LANES:
+        return highest(where(equal(low, over), load(few, 0), 0)), rank - over
+    high = count_larger(few, found, LANES)
+    over = max(over, highest(where(above(high, rank - 1), 0, high)))
+    key = highest(where(equal(low, over), load(few, 0), 0))
+    return max(key, highest(where(equal(high, over), load(few, LANES), 0))), rank - over
 
 
 @part

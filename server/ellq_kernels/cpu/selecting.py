@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ellq_kernels.cpu.borrowing import borrowed
 from ellq_kernels.cpu.decoding import Format, magnitude_of
 from ellq_kernels.cpu.jit import kernel
 from ellq_kernels.cpu.ranking import FEW, ROOM, pick_largest
@@ -28,7 +29,7 @@ def largest_rows(
                 thresholds[row, group] = np.inf
                 ties[row, group] = 0
             else:
-                weights = bits[start : min(start + width, (row + 1) * fan_in)]
+                weights = borrowed(bits, start, min(start + width, (row + 1) * fan_in))
                 key, ties[row, group] = pick_largest(weights, fmt, kept[row, group], room)
                 thresholds[row, group] = magnitude_of(key, fmt)
 
@@ -50,7 +51,7 @@ def within_rows(
     room: Any = np.empty(fan_in + 2 * LANES, bits.dtype)
     costs = np.empty(FEW, np.int64)
     for row in range(first, last):
-        weights = bits[row * fan_in : (row + 1) * fan_in]
+        weights = borrowed(bits, row * fan_in, (row + 1) * fan_in)
         key, stay, left = pick_within(weights, fmt, budgets[row], units_of_row(units, row), room, costs)
         thresholds[row, 0] = magnitude_of(key, fmt) if left > 0 else np.inf
         ties[row, 0] = stay

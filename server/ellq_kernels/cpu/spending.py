@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ellq_kernels.cpu.decoding import Format, key_of, keys_at, padded
-from ellq_kernels.cpu.jit import kernel
+from ellq_kernels.cpu.jit import kernel, part
 from ellq_kernels.cpu.lane_memory import AHEAD, load, prefetch, store
 from ellq_kernels.cpu.lanes import above, count, equal, highest, plus, splat, total, where
 from ellq_kernels.cpu.ranking import FEW, STRAY, gather_between, pick_of_few
@@ -43,13 +43,22 @@ class Found(NamedTuple):
     from_second: int
 
 
-@kernel
+@part
 def pick_within(bits: Bits, fmt: Format, budget: int, units: RowUnits, room: Bits, costs: Counts) -> tuple[int, int, int]:
     """Return the smallest key that stays, how many keys equal to it stay, and how many keys stay in all.
 
     What goes are the smallest keys whose units, rounded up, fit the budget. Nothing stays: (0, 0, 0). `room` has 2 LANES
     places more than the row has weights, `costs` has FEW.
     """
+    if len(bits) <= FEW:
+        key, stay, more = pay_few(room, gather_between(bits, fmt, 0, fmt.infinity, room), fmt, budget, units, costs)
+        return key, stay, stay + more
+    return pick_of_many(bits, fmt, budget, units, room, costs)
+
+
+@kernel
+def pick_of_many(bits: Bits, fmt: Format, budget: int, units: RowUnits, room: Bits, costs: Counts) -> tuple[int, int, int]:
+    """Return what pick_within does, for more than FEW keys. Apart from it, or short rows would pay for what it needs."""
     at, left, step = Bracket(0, fmt.infinity, 0, len(bits), 0), bits, 0
     while len(left) > FEW and at.high - at.low > 1:
         if step % 4 == 3:
