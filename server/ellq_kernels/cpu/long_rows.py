@@ -63,7 +63,7 @@ class LongRow:
 
     def _likely_pivots(self, budget: int) -> tuple[int, int]:
         """Return a key that is probably below the end of the cut, and one that is probably above."""
-        stride = max(len(self.bits) // SAMPLE, SAMPLED) | 1
+        stride = sampling_stride(len(self.bits))
         sample = self.bits[::stride].copy()
         _, _, left = self._pick(sample, budget // stride)
         stray = 2 * math.isqrt(len(sample))  # four standard deviations of a rank
@@ -82,6 +82,11 @@ class LongRow:
             return kernel(self.bits[first:last], self.format, *arguments)
 
         return self.threads.over(len(self.bits), weights_each=1, task=task)
+
+
+def sampling_stride(weights: int) -> int:
+    """Return how far apart the weights of a sample of so many are."""
+    return max(weights // SAMPLE, SAMPLED) | 1  # odd, or it would meet the same columns of a flattened matrix
 
 
 @kernel
