@@ -110,18 +110,16 @@ class CpuKernels:
     def keep_within(self, weights: CpuWeights, budgets: Counts, fixed: FixedPoints) -> Cut:
         """Add up row by row; share rows that are long; a weight is as much work as four that are only compared."""
         demand_one_each(weights, len(budgets), len(fixed))
-        budgets = np.array(budgets, np.int64)
+        budgets, units = np.array(budgets, np.int64), unit_scale(fixed, weights.dtype, upper=True)
         shape = (weights.neurons, 1)
         thresholds, ties, kept = np.empty(shape), np.empty(shape, np.int64), np.empty(shape, np.int64)
-        units = unit_scale(fixed, weights.dtype, upper=True)
         if weights.fan_in >= LONG:
             for row, room in enumerate(budgets.tolist()):
-                of_row = units_of_row(units, row)
-                found = LongRow(weights.row(row).bits, weights.format, self._threads, of_row).choose(room)
-                thresholds[row, 0], ties[row, 0], kept[row, 0] = found
+                long = LongRow(weights.row(row).bits, weights.format, self._threads, units_of_row(units, row))
+                thresholds[row, 0], ties[row, 0], kept[row, 0] = long.choose(room)
         else:
-            chosen = (budgets, units, thresholds, ties, kept)
-            self._over_rows(weights, selecting.within_rows, *chosen, weights_each=4 * weights.fan_in)
+            chosen = thresholds, ties, kept
+            self._over_rows(weights, selecting.within_rows, budgets, units, *chosen, weights_each=4 * weights.fan_in)
         return Cut(threshold=thresholds, ties_kept=ties, kept=kept, width=weights.fan_in)
 
     def histogram(self, weights: CpuWeights, *, level: int, prefix: int, units: PoolUnits | None) -> Histogram:
