@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ellq_math.sums import Array
-from ellq_math.values import Counts, Cut, FixedPoint, Histogram, PoolUnits, RowStatistics, Tails
+from ellq_math.values import Counts, Cut, FixedPoints, Histogram, PoolUnits, RowStatistics, Tails
 
 POOL_BYTES_A_WEIGHT = 2
 """Most memory that any maker's `kth_largest` takes for each weight of its pool, in bytes."""
@@ -83,7 +83,7 @@ class Kernels(Protocol):
         """
         ...
 
-    def unit_totals(self, weights: Any, fixed: tuple[FixedPoint, ...]) -> Counts:
+    def unit_totals(self, weights: Any, fixed: FixedPoints) -> Counts:
         """Return lower bounds of the fixed-point totals: sums of floor instead of ceil. One FixedPoint for each neuron.
 
         Shape: (neurons,) int64.
@@ -97,7 +97,7 @@ class Kernels(Protocol):
         """
         ...
 
-    def keep_within(self, weights: Any, budgets: Counts, fixed: tuple[FixedPoint, ...]) -> Cut:
+    def keep_within(self, weights: Any, budgets: Counts, fixed: FixedPoints) -> Cut:
         """Return the cut that removes the most weights, smallest first, whose units add up to at most the budget.
 
         One budget and FixedPoint for each neuron. Zeros cost nothing.

@@ -1,12 +1,12 @@
 """Powers of two that all makers scale by. Multiplying by them is exact wherever the result matters."""
 
-from collections.abc import Sequence
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from ellq_math.sums import Array
-from ellq_math.values import Counts, FixedPoint
+from ellq_math.values import Counts, FixedPoints
 
 
 class Scale(NamedTuple):
@@ -49,14 +49,16 @@ def scale_exponents(max_magnitude: Array, dtype: str) -> Counts:
     return np.frexp(finite)[1].astype(np.int64)
 
 
-def unit_scale(fixed: Sequence[FixedPoint], dtype: str, *, upper: bool) -> UnitScale:
+def unit_scale(fixed: FixedPoints, dtype: str, *, upper: bool) -> UnitScale:
     """Return what turns magnitudes into units that are rounded up (`upper`) or down.
 
     Squares of weights of 32 bits and fewer are exact in float64; only those of F64 need slack.
     """
-    p = np.array([one.p for one in fixed], np.int64)
-    scale = scale_down(np.array([one.exponent for one in fixed], np.int64))
-    resolution = np.ldexp(1.0, np.array([one.bits for one in fixed], np.int64))
-    inexact = 2.0**-52 if dtype == "F64" else 0.0
-    slack = np.where(p == 2, 1.0 + inexact if upper else 1.0 - inexact, 1.0)
-    return UnitScale(p, *scale, resolution, slack)
+    inexact = 2.0**-52 if dtype == "F64" and fixed.p == 2 else 0.0
+    rows = len(fixed)
+    return UnitScale(
+        np.full(rows, fixed.p),
+        *scale_down(fixed.exponents),
+        resolution=np.full(rows, math.ldexp(1.0, fixed.bits)),
+        slack=np.full(rows, 1.0 + inexact if upper else 1.0 - inexact),
+    )

@@ -3,11 +3,14 @@
 import numpy as np
 
 from ellq_kernels.contract import Kernels
+from ellq_math.allocation import fixed_points
 from ellq_math.dtypes import WEIGHT_DTYPES, WeightDtype
-from ellq_math.values import FixedPoint, PoolUnits
+from ellq_math.rules import Tail
+from ellq_math.values import PoolUnits
 
 ORDERS = (0.3, 0.5, 1.0, 2.0)
 NEURONS, FAN_IN = 2, 4
+TAIL = Tail(epsilon=0.5, p=1)
 
 LONG_ROW = (1 << 20) + 1
 """Weights of a row that any maker may treat apart from short ones."""
@@ -20,7 +23,7 @@ def warm_up(kernels: Kernels) -> None:
         weights = kernels.load(payload, dtype=dtype.name, neurons=NEURONS, fan_in=FAN_IN)
         kernels.first_nonfinite(weights)
         statistics = kernels.measure(weights, ORDERS)
-        fixed = tuple(FixedPoint(p=1, exponent=int(np.frexp(largest)[1]), bits=32) for largest in statistics.max_magnitude)
+        fixed = fixed_points(TAIL, statistics)
         totals = kernels.unit_totals(weights, fixed)
         kernels.keep_within(weights, totals // 2, fixed)
         kernels.keep_largest(weights, np.ones((NEURONS, 1), np.int64), width=FAN_IN)
@@ -43,6 +46,6 @@ def warm_up(kernels: Kernels) -> None:
 def _warm_up_long_row(kernels: Kernels, dtype: WeightDtype) -> None:
     payload = bytearray(np.resize(np.arange(1000, dtype=dtype.bits), LONG_ROW).tobytes())
     row = kernels.load(payload, dtype=dtype.name, neurons=1, fan_in=LONG_ROW)
-    fixed = (FixedPoint(p=1, exponent=int(np.frexp(kernels.measure(row, ()).max_magnitude[0])[1]), bits=32),)
+    fixed = fixed_points(TAIL, kernels.measure(row, ()))
     kernels.keep_within(row, kernels.unit_totals(row, fixed) // 2, fixed)
     kernels.apply(row, kernels.keep_largest(row, np.array([[LONG_ROW // 2]]), width=LONG_ROW))

@@ -15,8 +15,9 @@ from ellq_math.indices import log_effective_count, population
 from ellq_math.pool_units import pool_units, units_within
 from ellq_math.pools import KeepCount, KeepWithin, KeepWithinRoom, Target
 from ellq_math.rules import CountRule, ErrorBudget, Fraction, LqBound, NOfM, PoolRule, PqIndex, SparsityIndex, Tail
+from ellq_math.shares import whole_shares
 from ellq_math.sums import Array
-from ellq_math.values import Counts, FixedPoint, RowStatistics
+from ellq_math.values import Counts, FixedPoints, RowStatistics
 
 GUARD = 2.0**-40
 """Relative error of an effective count, per unit of its sensitivity upper / (upper - lower), with room to spare.
@@ -84,11 +85,10 @@ def _budget_target(rule: ErrorBudget, stats: RowStatistics, *, ignore_zeros: boo
     return pool_target(Fraction(pruned_ratio=rule.pruned_ratio), stats, ignore_zeros=ignore_zeros)
 
 
-def fixed_points(rule: Tail, stats: RowStatistics) -> tuple[FixedPoint, ...]:
+def fixed_points(rule: Tail, stats: RowStatistics) -> FixedPoints:
     """Return the fixed-point form of each row's weights, fine enough that no total exceeds 2^61."""
     bits = FIXED_POINT_BITS - stats.fan_in.bit_length()
-    exponents = np.frexp(stats.max_magnitude)[1].tolist()
-    return tuple(FixedPoint(p=rule.p, exponent=exponent, bits=bits) for exponent in exponents)
+    return FixedPoints(p=rule.p, exponents=np.frexp(stats.max_magnitude)[1].astype(np.int64), bits=bits)
 
 
 def tail_budgets(rule: Tail, unit_totals: Counts) -> Counts:
@@ -97,9 +97,7 @@ def tail_budgets(rule: Tail, unit_totals: Counts) -> Counts:
     `unit_totals` must not exceed the true totals (sums of floors, not of ceilings); then cutting at most this many rounded-up
     units proves tail <= epsilon norm.
     """
-    share = fractions.Fraction(rule.epsilon) ** rule.p
-    budgets = [total * share.numerator // share.denominator for total in unit_totals.tolist()]
-    return np.array(budgets, dtype=np.int64)
+    return whole_shares(unit_totals, share=fractions.Fraction(rule.epsilon) ** rule.p)
 
 
 def _necessary_count(stats: RowStatistics, *, lower: float, upper: float, eta: float, weights: Counts) -> Counts:

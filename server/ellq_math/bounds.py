@@ -4,9 +4,12 @@ Source: [FR13] Theorem 2.5; statement and proof of an easy version in docs/theor
 """
 
 import math
+from collections.abc import Sequence
+from functools import reduce
 
 import numpy as np
 
+from ellq_math.blocks import in_blocks
 from ellq_math.indices import power_sum
 from ellq_math.pooling import RESCALE_ROUNDINGS
 from ellq_math.powers import POWER_ROUNDINGS
@@ -28,6 +31,7 @@ def stechkin_constant(*, q: float, p: float) -> float:
     return math.exp(log_stechkin_constant(q=q, p=p))
 
 
+@in_blocks
 def tail_bound(stats: RowStatistics, kept: Counts, *, q: float, p: float) -> Array:
     """Return an upper bound of the l_p norm of all but the `kept` largest weights of each row, rounded up.
 
@@ -39,13 +43,13 @@ def tail_bound(stats: RowStatistics, kept: Counts, *, q: float, p: float) -> Arr
     sum_q = np.where(covered, 1.0, power_sum(stats, q))
     sum_p = np.where(covered, 1.0, power_sum(stats, p))
     log_kept = np.log(np.maximum(kept, 1))
-    log_c = np.full_like(sum_q, log_stechkin_constant(q=q, p=p))
+    log_c = np.float64(log_stechkin_constant(q=q, p=p))
     stechkin = _exp_up(stats, [log_c, np.log(sum_q) / q, (1 / p - 1 / q) * log_kept], order=q)
     norm = _exp_up(stats, [np.log(sum_p) / p], order=p)
     return np.where(covered, 0.0, np.where(kept > 0, np.minimum(stechkin, norm), norm))
 
 
-def _exp_up(stats: RowStatistics, logs: list[Array], *, order: float) -> Array:
+def _exp_up(stats: RowStatistics, logs: Sequence[Array | np.float64], *, order: float) -> Array:
     """Return exp of the sum of the logs times 2^exponent, rounded up. One of the logs is that of a power sum over `order`.
 
     An absolute error of a log is a relative error of its exp. Paid for: the power sum's own roundings divided by its order
@@ -53,7 +57,7 @@ def _exp_up(stats: RowStatistics, logs: list[Array], *, order: float) -> Array:
     again for the exp; all doubled for higher-order terms.
     """
     measured = 3 * sum_roundings(stats.fan_in) + POWER_ROUNDINGS + 2 * RESCALE_ROUNDINGS
-    spread = np.sum(np.abs(logs), axis=0)
+    spread = reduce(np.add, (np.abs(log) for log in logs))
     slack = 2 * UNIT_ROUNDOFF * (measured / order + LOG_ROUNDINGS * (1 + spread))
     with np.errstate(over="ignore"):
-        return np.nextafter(np.ldexp(np.exp(np.sum(logs, axis=0) + slack), stats.exponents), np.inf)
+        return np.nextafter(np.ldexp(np.exp(reduce(np.add, logs) + slack), stats.exponents), np.inf)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ellq_math.blocks import in_blocks
 from ellq_math.indices import power_sum
 from ellq_math.pooling import common_exponent
 from ellq_math.sums import Array, canonical_sum, round_up, sum_roundings
@@ -64,15 +65,21 @@ class PooledCertificate:
 def certify_neurons(tails: Tails, *, fan_in: int) -> NeuronCertificate:
     """Return upper bounds for every neuron."""
     roundings = sum_roundings(fan_in) + SCALE_ROUNDINGS
-    tail_l1 = round_up(tails.l1, roundings=roundings)
-    tail_l2 = round_up(np.sqrt(tails.l2_squared), roundings=roundings + SQUARE_ROUNDINGS + 1)
-    return NeuronCertificate(tail_l1=_ldexp_up(tail_l1, tails.exponents), tail_l2=_ldexp_up(tail_l2, tails.exponents))
+    return NeuronCertificate(
+        tail_l1=_l1_up(tails.l1, tails.exponents, roundings=roundings),
+        tail_l2=_l2_up(tails.l2_squared, tails.exponents, roundings=roundings + SQUARE_ROUNDINGS + 1),
+    )
 
 
 def certify_layer(tails: Tails, stats: RowStatistics) -> LayerCertificate:
     """Return upper bounds for a tensor; `stats` are of its neurons before the cut and hold order 2."""
     neurons = certify_neurons(tails, fan_in=stats.fan_in)
-    pooled = certify_pool([cut_norm(tails, fan_in=stats.fan_in)], [whole_norm(stats)])
+    return summarise(neurons, cut_norm(tails, fan_in=stats.fan_in), whole_norm(stats))
+
+
+def summarise(neurons: NeuronCertificate, cut: SquaredNorm, whole: SquaredNorm) -> LayerCertificate:
+    """Return upper bounds for a tensor from those of its neurons, and its norms."""
+    pooled = certify_pool([cut], [whole])
     return LayerCertificate(
         tail_l1_max=float(neurons.tail_l1.max()),
         tail_l2_max=float(neurons.tail_l2.max()),
@@ -114,9 +121,20 @@ def _add(norms: Sequence[SquaredNorm]) -> SquaredNorm:
 def _total(squares: Array, exponents: Counts, *, roundings: int) -> SquaredNorm:
     """Return the sum of squares of different scales, in canonical order and the largest scale."""
     exponent = common_exponent(exponents, present=squares)
-    scaled = np.ldexp(squares, np.where(squares > 0, 2 * (exponents - exponent), 0))
+    drop = np.where(squares > 0, 2 * (exponents - exponent), 0)
+    scaled = np.ldexp(squares, drop) if drop.any() else squares
     roundings += SCALE_ROUNDINGS + sum_roundings(len(squares))
     return SquaredNorm(square=float(canonical_sum(scaled)), exponent=exponent, roundings=roundings)
+
+
+@in_blocks
+def _l1_up(sums: Array, exponents: Counts, *, roundings: int) -> Array:
+    return _ldexp_up(round_up(sums, roundings=roundings), exponents)
+
+
+@in_blocks
+def _l2_up(squares: Array, exponents: Counts, *, roundings: int) -> Array:
+    return _ldexp_up(round_up(np.sqrt(squares), roundings=roundings), exponents)
 
 
 def _ldexp_up(values: Array, exponents: Counts) -> Array:

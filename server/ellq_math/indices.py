@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from ellq_math.blocks import in_blocks
 from ellq_math.sums import Array
 from ellq_math.values import Counts, RowStatistics
 
@@ -50,12 +51,13 @@ def log_effective_count(stats: RowStatistics, lower: float, upper: float) -> Arr
     This is how many equal weights would have the same ratio of norms: 1 for a single weight, d for a flat row. Every
     index and every index rule is a function of it. Shape: (rows,). A zero row has none and gives 0.
     """
-    nonzero = stats.max_magnitude > 0
-    log_lower = np.log(np.where(nonzero, power_sum(stats, lower), 1.0))
-    log_upper = np.log(np.where(nonzero, power_sum(stats, upper), 1.0))
-    return (upper * log_lower - lower * log_upper) / (upper - lower)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_lower, log_upper = np.log(power_sum(stats, lower)), np.log(power_sum(stats, upper))
+        log_count = (upper * log_lower - lower * log_upper) / (upper - lower)
+    return np.where(stats.max_magnitude > 0, log_count, 0.0)
 
 
+@in_blocks
 def sparsity_index(stats: RowStatistics, *, q: float, ignore_zeros: bool) -> Array:
     """Return SI_q = d^(1/q-1) ||w||_1 / ||w||_q in [1, d^(1/q-1)], q < 1. Shape: (rows,).
 
@@ -65,6 +67,7 @@ def sparsity_index(stats: RowStatistics, *, q: float, ignore_zeros: bool) -> Arr
         return np.exp((1 / q - 1) * _log_surplus(stats, q, 1.0, ignore_zeros=ignore_zeros))
 
 
+@in_blocks
 def pq_index(stats: RowStatistics, *, p: float, q: float, ignore_zeros: bool) -> Array:
     """Return PQI_{p,q} = 1 - d^(1/q-1/p) ||w||_p / ||w||_q in [0, 1), p < q. Shape: (rows,).
 

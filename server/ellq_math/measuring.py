@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ellq_math.powers import power
 from ellq_math.sums import Array, canonical_sum
-from ellq_math.values import Counts, Cut, FixedPoint, RowStatistics, Tails
+from ellq_math.values import Counts, Cut, FixedPoint, FixedPoints, RowStatistics, Tails
 
 Mask = npt.NDArray[np.bool_]
 
@@ -86,7 +86,7 @@ def keep_largest(magnitudes: Array, kept: Counts, *, width: int) -> Cut:
     return Cut(threshold=threshold, ties_kept=kept - above, kept=kept, width=width)
 
 
-def keep_within(magnitudes: Array, budgets: Counts, fixed: tuple[FixedPoint, ...], *, inexact_square: bool) -> Cut:
+def keep_within(magnitudes: Array, budgets: Counts, fixed: FixedPoints, *, inexact_square: bool) -> Cut:
     """Return the cut that removes the most weights, smallest first, whose units fit the budget.
 
     Shape: magnitudes (rows, fan_in), budgets (rows,).

@@ -18,6 +18,9 @@ CHUNK = 1024
 ROUNDINGS_A_LEVEL = CHUNK // LANES - 1 + 4
 """Most roundings that any term meets in one level: down its lane, then four halvings of the lanes."""
 
+CHUNKS_AT_ONCE = 64
+"""Chunks that numpy folds side by side: 512 KiB, which a core's cache holds while one lane after the other is added."""
+
 UNIT_ROUNDOFF = 2.0**-53
 
 
@@ -66,11 +69,22 @@ def round_down(value: Array, *, roundings: int) -> Array:
 def _fold_chunks(terms: Array) -> Array:
     """Return the partial sums of every chunk. Shape: (..., n) -> (..., ceil(n / CHUNK))."""
     *lead, count = terms.shape
-    length = min(CHUNK, -(-count // LANES) * LANES)  # a lone short chunk needs no padding to full length
-    chunks = -(-count // length)
-    padded = np.zeros((*lead, chunks * length))
-    padded[..., :count] = terms
-    steps = padded.reshape(*lead, chunks, length // LANES, LANES)
+    whole = count // CHUNK
+    found = np.empty((*lead, -(-count // CHUNK)))
+    chunks = terms[..., : whole * CHUNK].reshape(*lead, whole, CHUNK)
+    for first in range(0, whole, CHUNKS_AT_ONCE):
+        some = slice(first, min(first + CHUNKS_AT_ONCE, whole))
+        found[..., some] = _fold_lanes(chunks[..., some, :])
+    if count % CHUNK:
+        last = np.zeros((*lead, -(-(count % CHUNK) // LANES) * LANES))  # a short chunk needs no padding to full length
+        last[..., : count % CHUNK] = terms[..., whole * CHUNK :]
+        found[..., whole] = _fold_lanes(last)
+    return found
+
+
+def _fold_lanes(chunks: Array) -> Array:
+    """Return the sums of chunks. Shape: (..., n) -> (...), n a multiple of LANES."""
+    steps = chunks.reshape(*chunks.shape[:-1], chunks.shape[-1] // LANES, LANES)
     lanes = steps[..., 0, :].copy()
     for step in range(1, steps.shape[-2]):
         lanes += steps[..., step, :]

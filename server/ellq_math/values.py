@@ -1,5 +1,6 @@
 """The plain values that pass between measuring, allocating, choosing and certifying."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,14 @@ class RowStatistics:
     """(rows,) int64: exact zeros of either sign."""
     fan_in: int
     """Stored weights of each row."""
+
+    def __len__(self) -> int:
+        return len(self.zeros)
+
+    def __getitem__(self, rows: slice) -> "RowStatistics":
+        """Return the statistics of some of the rows."""
+        sums, exponents, largest, zeros = self.sums[rows], self.exponents[rows], self.max_magnitude[rows], self.zeros[rows]
+        return RowStatistics(self.orders, sums, exponents, largest, zeros, self.fan_in)
 
 
 @dataclass(frozen=True)
@@ -83,6 +92,25 @@ class FixedPoint:
     """frexp exponent of the largest magnitude: |w| < 2^exponent."""
     bits: int
     """Resolution: a unit is 2^-bits of 2^(p exponent)."""
+
+
+@dataclass(frozen=True)
+class FixedPoints:
+    """A FixedPoint for each of many rows: a sequence of them, in arrays because there may be millions."""
+
+    p: int
+    exponents: Counts
+    """(rows,)."""
+    bits: int
+
+    def __len__(self) -> int:
+        return len(self.exponents)
+
+    def __getitem__(self, row: int) -> FixedPoint:
+        return FixedPoint(p=self.p, exponent=int(self.exponents[row]), bits=self.bits)
+
+    def __iter__(self) -> Iterator[FixedPoint]:
+        return (self[row] for row in range(len(self)))
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from ellq_math.blocks import in_blocks
 from ellq_math.bounds import tail_bound
-from ellq_math.certificates import certify_layer, certify_neurons, cut_norm
+from ellq_math.certificates import NeuronCertificate, certify_neurons, cut_norm, summarise, whole_norm
 from ellq_math.network.groups import root_of_squares
 from ellq_math.network.quadratic import row_errors
 from ellq_math.rules import ErrorBudget, NOfM
@@ -21,17 +22,19 @@ def prove(bench: Workbench, changed: Changed, scoped: ScopedRule) -> Proof:
     neurons = certify_neurons(changed.tails, fan_in=stats.fan_in)
     if changed.choice is not None and changed.dead is None:
         _recount(changed.measured, changed.tails, changed.choice)
+    cut, whole = cut_norm(changed.tails, fan_in=stats.fan_in), whole_norm(stats)
     return Proof(
         changed=changed,
         neurons=neurons,
-        layer=certify_layer(changed.tails, stats),
-        bound=_bound(bench, changed, scoped),
+        layer=summarise(neurons, cut, whole),
+        bound=_bound(bench, changed, scoped, neurons),
         mean_square=_mean_square(bench, changed.measured),
-        cut_norm=cut_norm(changed.tails, fan_in=stats.fan_in),
+        cut_norm=cut,
+        whole_norm=whole,
     )
 
 
-def _bound(bench: Workbench, changed: Changed, scoped: ScopedRule) -> Bound | None:
+def _bound(bench: Workbench, changed: Changed, scoped: ScopedRule, neurons: NeuronCertificate) -> Bound | None:
     """Return what was proved of the cut before, and hold against it what was measured after.
 
     None where the cut did not take the smallest of what selection works on, of which alone the theorem speaks: n_of_m keeps
@@ -43,10 +46,10 @@ def _bound(bench: Workbench, changed: Changed, scoped: ScopedRule) -> Bound | No
     by = measured.selected
     bound_l1, bound_l2 = (tail_bound(by.neurons, changed.kept, q=q, p=p) for p in (1.0, 2.0))
     if measured.weighed or changed.dead is None:  # dead neurons took more than was chosen
-        tails = bench.kernels.tails(by.handle, choice.cut) if measured.weighed else changed.tails
-        certificate = certify_neurons(tails, fan_in=by.neurons.fan_in)
-        _recheck(measured, certificate.tail_l1, bound_l1)
-        _recheck(measured, certificate.tail_l2, bound_l2)
+        if measured.weighed:
+            neurons = certify_neurons(bench.kernels.tails(by.handle, choice.cut), fan_in=by.neurons.fan_in)
+        _recheck(measured, neurons.tail_l1, bound_l1)
+        _recheck(measured, neurons.tail_l2, bound_l2)
     return Bound(tail_l1_max=float(bound_l1.max()), tail_l2_max=float(bound_l2.max()))
 
 
@@ -76,12 +79,18 @@ def _recount(measured: Measured, tails: Tails, choice: Choice) -> None:
         raise CertificateRefuted(f"tensor {name}: the zeros after the cut do not match what was to be cut")
 
 
+@in_blocks
+def _surely(tail: Array, *, roundings: int) -> Array:
+    """Return tails without what rounding up added. Shape: (neurons,) -> the same."""
+    return round_down(tail, roundings=roundings)
+
+
 def _recheck(measured: Measured, tail: Array, bound: Array) -> None:
     """Refuse to send a tail, measured after the cut, that lies above its bound, proved before it: one of them is wrong.
 
     Errors: CertificateRefuted.
     """
-    surely = round_down(tail, roundings=4 * sum_roundings(measured.plan.fan_in))  # takes back what rounding up added
+    surely = _surely(tail, roundings=4 * sum_roundings(measured.plan.fan_in))
     if np.any(surely > bound):
         neuron = int(np.argmax(surely > bound))
         name = shorten(repr(measured.plan.entry.name))

@@ -41,14 +41,15 @@ class Totals:
         if outcome.measured is None:
             return
         self._layers.append(outcome.measured.layer)
-        self._wholes.append(whole_norm(outcome.measured.neurons))
         if outcome.proof is None:  # no rule touched it: everything stays
             self._cuts.append(NOTHING_CUT)
+            self._wholes.append(whole_norm(outcome.measured.neurons))
             self._kept += outcome.plan.weights
             self._zeros_after += int(outcome.measured.layer.zeros[0])
         else:
             self._ruled = True
             self._cuts.append(outcome.proof.cut_norm)
+            self._wholes.append(outcome.proof.whole_norm)
             self._kept += int(outcome.proof.changed.kept.sum())
             self._zeros_after += int(outcome.proof.changed.tails.zeros.sum())
 

@@ -146,6 +146,8 @@ class Proof:
     mean_square: MeanSquare | None
     """None without moments."""
     cut_norm: SquaredNorm
+    whole_norm: SquaredNorm
+    """Of the weights as they came."""
 
 
 @dataclass(frozen=True)

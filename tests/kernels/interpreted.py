@@ -17,7 +17,7 @@ from ellq_math.network.weighing import weigh
 from ellq_math.pools import count_digits
 from ellq_math.values import Counts
 
-from .matrices import DTYPES, Matrix, assert_identical, assert_same, bell_curve, fixed_point, infinity_key, pool_point
+from .matrices import DTYPES, Matrix, assert_identical, assert_same, bell_curve, fixed_points, infinity_key, pool_point
 
 ORDERS = (0.3, 0.5, 1.0, 1.7, 2.0)
 
@@ -103,7 +103,7 @@ def test_groups(triton: TritonKernels, dtype: str, width: int) -> None:
 @pytest.mark.parametrize("dtype", ["F64", "F32", "BF16"])
 def test_budgets(triton: TritonKernels, dtype: str, p: int, groups_are: str) -> None:
     matrix = uneven(dtype, 130)
-    weights, fixed = matrix.load(triton), tuple(fixed_point(row, p) for row in matrix.magnitudes)
+    weights, fixed = matrix.load(triton), fixed_points(matrix.magnitudes, p)
     totals = triton.unit_totals(weights, fixed)
     floors = [
         measuring.fixed_units(row, point, inexact_square=matrix.scale)[1].sum()

@@ -12,7 +12,7 @@ from ellq_kernels import Kernels
 from ellq_math.dtypes import WEIGHT_DTYPES, Bits, decode
 from ellq_math.pool_units import pool_units
 from ellq_math.sums import Array
-from ellq_math.values import FixedPoint, PoolUnits
+from ellq_math.values import FixedPoints, PoolUnits
 
 DTYPES = tuple(WEIGHT_DTYPES)
 
@@ -90,9 +90,10 @@ def bell_curve(dtype: str, neurons: int, fan_in: int, *, seed: int = 0) -> Matri
     return Matrix(dtype, bits)
 
 
-def fixed_point(magnitudes: Array, p: int) -> FixedPoint:
-    """Return the resolution for a population: as fine as its sum allows."""
-    return FixedPoint(p=p, exponent=int(np.frexp(magnitudes.max())[1]), bits=61 - magnitudes.size.bit_length())
+def fixed_points(rows: Array, p: int) -> FixedPoints:
+    """Return the resolution for every row: as fine as its sum allows. Shape: (rows, fan_in)."""
+    exponents = np.frexp(rows.max(axis=1))[1].astype(np.int64)
+    return FixedPoints(p=p, exponents=exponents, bits=61 - rows.shape[1].bit_length())
 
 
 def pool_point(magnitudes: Array, p: int | None) -> PoolUnits | None:

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from ellq_kernels import Kernels, make_kernels, warm_up
-from ellq_math.values import Cut
+from ellq_math.values import Cut, FixedPoints
 
-from .matrices import DTYPES, assert_identical, bell_curve, fixed_point
+from .matrices import DTYPES, assert_identical, bell_curve
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -79,7 +79,7 @@ def test_counts_that_no_group_can_keep(kernels: Kernels, kept: list[list[int]], 
 @pytest.mark.parametrize(("budgets", "fixed"), [(2, 2), (3, 1), (1, 3), (1, 1)])
 def test_budgets_and_fixed_points_come_one_for_each_neuron(kernels: Kernels, budgets: int, fixed: int) -> None:
     matrix = bell_curve("F32", 3, 6)
-    points = (fixed_point(matrix.magnitudes, 1),) * fixed
+    points = FixedPoints(p=1, exponents=np.zeros(fixed, np.int64), bits=58)
     with pytest.raises(ValueError, match=f"{budgets} and {fixed} given for 3 neurons"):
         kernels.keep_within(matrix.load(kernels), np.zeros(budgets, np.int64), points)
 

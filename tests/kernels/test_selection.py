@@ -10,7 +10,7 @@ from ellq_kernels import Kernels
 from ellq_math import measuring
 from ellq_math.values import Counts, Cut
 
-from .matrices import DTYPES, EXAMPLES, Matrix, assert_identical, assert_same, bell_curve, fixed_point, matrices
+from .matrices import DTYPES, EXAMPLES, Matrix, assert_identical, assert_same, bell_curve, fixed_points, matrices
 
 
 def kept_by_sorting(magnitudes: npt.NDArray[np.float64], kept: Counts, *, width: int) -> npt.NDArray[np.bool_]:
@@ -99,7 +99,7 @@ def test_kept_zeros_keep_their_sign_and_cut_zeros_lose_it(kernels: Kernels) -> N
 @given(matrix=matrices(), p=st.sampled_from([1, 2]), share=st.sampled_from([0.0, 1.0]) | st.floats(0, 1))
 def test_keep_within_removes_the_most_that_fits(kernels: Kernels, matrix: Matrix, p: int, share: float) -> None:
     rows = matrix.magnitudes
-    fixed = tuple(fixed_point(row, p) for row in rows)
+    fixed = fixed_points(rows, p)
     weights = matrix.load(kernels)
     totals = kernels.unit_totals(weights, fixed)
     budgets = np.array([int(share * int(total)) for total in totals])
@@ -116,7 +116,7 @@ def test_keep_within_removes_the_most_that_fits(kernels: Kernels, matrix: Matrix
 @given(matrix=matrices(), p=st.sampled_from([1, 2]))
 def test_unit_totals_never_exceed_the_truth(kernels: Kernels, matrix: Matrix, p: int) -> None:
     rows = matrix.magnitudes
-    fixed = tuple(fixed_point(row, p) for row in rows)
+    fixed = fixed_points(rows, p)
     found = kernels.unit_totals(matrix.load(kernels), fixed)
     expected = [
         measuring.fixed_units(row, point, inexact_square=matrix.scale)[1].sum() for row, point in zip(rows, fixed, strict=True)
@@ -126,20 +126,11 @@ def test_unit_totals_never_exceed_the_truth(kernels: Kernels, matrix: Matrix, p:
         assert total <= sum((Fraction(x) / Fraction(2) ** point.exponent) ** p for x in row.tolist()) * 2**point.bits
 
 
-def test_each_row_may_have_its_own_power(kernels: Kernels) -> None:
-    matrix = bell_curve("F32", 2, 300)
-    fixed = (fixed_point(matrix.magnitudes[0], 1), fixed_point(matrix.magnitudes[1], 2))
-    weights = matrix.load(kernels)
-    budgets = kernels.unit_totals(weights, fixed) // 3
-    cut = kernels.keep_within(weights, budgets, fixed)
-    assert_same(cut, measuring.keep_within(matrix.magnitudes, budgets, fixed, inexact_square=False))
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("fan_in", [33, 1025, 100_001])
 def test_budgets_of_long_rows(kernels: Kernels, dtype: str, fan_in: int) -> None:
     matrix = bell_curve(dtype, 2, fan_in)
-    fixed = tuple(fixed_point(row, 2) for row in matrix.magnitudes)
+    fixed = fixed_points(matrix.magnitudes, 2)
     weights = matrix.load(kernels)
     budgets = kernels.unit_totals(weights, fixed) // 100
     cut = kernels.keep_within(weights, budgets, fixed)
@@ -153,7 +144,7 @@ def test_a_budget_is_spent_to_its_last_unit(kernels: Kernels, fan_in: int) -> No
     half = fan_in // 2
     matrix = Matrix("F32", np.tile(np.repeat(np.array([0.25, 1.0], np.float32), half), (2, 1)).view(np.uint32))
     rows = matrix.magnitudes
-    fixed = tuple(fixed_point(row, 1) for row in rows)
+    fixed = fixed_points(rows, 1)
     weights = matrix.load(kernels)
     large = (rows == 1.0).sum(axis=1)
     budgets = kernels.unit_totals(weights, fixed) // 5  # the smaller half: 1 unit in 4 + 1
@@ -163,6 +154,6 @@ def test_a_budget_is_spent_to_its_last_unit(kernels: Kernels, fan_in: int) -> No
 
 def test_a_zero_matrix_is_cut_whole_for_nothing(kernels: Kernels) -> None:
     matrix = Matrix("F32", np.zeros((2, 50), np.uint32))
-    fixed = tuple(fixed_point(row, 1) for row in matrix.magnitudes)
+    fixed = fixed_points(matrix.magnitudes, 1)
     cut = kernels.keep_within(matrix.load(kernels), np.zeros(2, np.int64), fixed)
     assert_same(cut, Cut(np.full((2, 1), np.inf), np.zeros((2, 1), np.int64), np.zeros((2, 1), np.int64), 50))

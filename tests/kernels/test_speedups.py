@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 
 from ellq_kernels import make_kernels
-from ellq_kernels.cpu.long_rows import LONG
+from ellq_kernels.cpu.long_rows import LONG, sampling_stride
 from ellq_kernels.cpu.sifting import SAMPLE, sift, stride_of
 from ellq_kernels.cpu.threads import Threads
 from ellq_math import measuring
-from ellq_math.values import FixedPoint
 
-from .matrices import DTYPES, Matrix, assert_identical, assert_same, bell_curve, fixed_point, infinity_key
+from .matrices import DTYPES, Matrix, assert_identical, assert_same, bell_curve, fixed_points, infinity_key
 
 FAN_IN = LONG + 3
 KINDS = ("bell curve", "mostly zeros", "mostly one value", "two values")
@@ -37,11 +36,11 @@ def test_threads_that_share_a_row_choose_what_sorting_chooses(dtype: str, kind: 
     for kept in ([[FAN_IN // 2], [FAN_IN // 3]], [[0], [FAN_IN]], [[1], [FAN_IN - 1]]):
         expected = measuring.keep_largest(matrix.magnitudes, np.array(kept), width=FAN_IN)
         assert_same(kernels.keep_largest(weights, np.array(kept), width=FAN_IN), expected)
-    fixed: tuple[FixedPoint, ...] = tuple(fixed_point(row, p) for row, p in zip(matrix.magnitudes, (1, 2), strict=True))
-    totals = kernels.unit_totals(weights, fixed)
-    for budgets in (totals // 5, totals * 0, totals * 2):
-        expected = measuring.keep_within(matrix.magnitudes, budgets, fixed, inexact_square=matrix.scale)
-        assert_same(kernels.keep_within(weights, budgets, fixed), expected)
+    for fixed in (fixed_points(matrix.magnitudes, p) for p in (1, 2)):
+        totals = kernels.unit_totals(weights, fixed)
+        for budgets in (totals // 5, totals * 0, totals * 2):
+            expected = measuring.keep_within(matrix.magnitudes, budgets, fixed, inexact_square=matrix.scale)
+            assert_same(kernels.keep_within(weights, budgets, fixed), expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -70,6 +69,38 @@ def test_candidates_that_are_moved_together(dtype: str, fan_in: int, kind: str) 
     kept = random.integers(0, fan_in + 1, (40, 1))
     cut = kernels.keep_largest(matrix.load(kernels), kept, width=fan_in)
     assert_same(cut, measuring.keep_largest(matrix.magnitudes, kept, width=fan_in))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("fan_in", [15, 16, 17, 32, 33, 384, 5000])
+@pytest.mark.parametrize("kind", ["bell curve", "few values", "wide", "misleading"])
+def test_budgets_that_end_anywhere(dtype: str, fan_in: int, kind: str) -> None:
+    """Every way in which adding up narrows a row; "misleading" are rows that are large wherever a sample of sixteen looks."""
+    matrix, kernels = bell_curve(dtype, 40, fan_in), make_kernels("cpu")
+    random = np.random.default_rng(3)
+    if kind == "few values":
+        matrix.bits[:] = random.choice(matrix.bits[0, :5], matrix.bits.shape)
+    elif kind == "wide":
+        matrix.bits[:] = random.integers(0, infinity_key(dtype), matrix.bits.shape)
+    elif kind == "misleading":
+        matrix.bits[:, :: max(fan_in // 16, 1)] = infinity_key(dtype) - 1
+    for fixed in (fixed_points(matrix.magnitudes, p) for p in (1, 2)):
+        weights = matrix.load(kernels)
+        budgets = (kernels.unit_totals(weights, fixed) * random.uniform(0, 1.01, 40) ** 4).astype(np.int64)
+        expected = measuring.keep_within(matrix.magnitudes, budgets, fixed, inexact_square=matrix.scale)
+        assert_same(kernels.keep_within(weights, budgets, fixed), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_long_row_that_misleads_costs_time_alone(dtype: str) -> None:
+    """Weights of another size wherever the sample of a row that threads share looks."""
+    matrix, kernels = long_rows(dtype, "bell curve"), make_kernels("cpu", threads=3)
+    matrix.bits[0, :: sampling_stride(FAN_IN)] = infinity_key(dtype) - 1
+    matrix.bits[1, :: sampling_stride(FAN_IN)] = 0
+    fixed, weights = fixed_points(matrix.magnitudes, 1), matrix.load(kernels)
+    for budgets in (kernels.unit_totals(weights, fixed) // share for share in (2, 30, 10**6)):
+        expected = measuring.keep_within(matrix.magnitudes, budgets, fixed, inexact_square=matrix.scale)
+        assert_same(kernels.keep_within(weights, budgets, fixed), expected)
 
 
 @pytest.mark.parametrize("count", [1, SAMPLE, SAMPLE + 1, 2 * SAMPLE - 1, 20_000, 60_000, 300_000])

@@ -7,7 +7,7 @@ from ellq_kernels import Kernels, make_kernels
 from ellq_kernels.cpu import threads
 from ellq_math.values import Cut, Histogram, RowStatistics, Tails
 
-from .matrices import DTYPES, Matrix, assert_same, bell_curve, fixed_point, pool_point
+from .matrices import DTYPES, Matrix, assert_same, bell_curve, fixed_points, pool_point
 
 CALLERS = 8
 
@@ -23,7 +23,7 @@ def everything(kernels: Kernels, matrix: Matrix) -> tuple[RowStatistics, Cut, Hi
     weights = matrix.load(kernels)
     assert kernels.first_nonfinite(weights) is None
     statistics = kernels.measure(weights, (0.3, 0.5, 1.0, 2.0))
-    fixed = tuple(fixed_point(row, 1) for row in matrix.magnitudes)
+    fixed = fixed_points(matrix.magnitudes, 1)
     within = kernels.keep_within(weights, kernels.unit_totals(weights, fixed) // 5, fixed)
     histogram = kernels.histogram(weights, level=0, prefix=0, units=pool_point(matrix.magnitudes, 2))
     neurons, fan_in = matrix.bits.shape

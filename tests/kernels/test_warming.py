@@ -9,7 +9,7 @@ from numba.core.dispatcher import Dispatcher
 from ellq_kernels import cpu, make_kernels, warm_up
 from ellq_math.values import PoolUnits
 
-from .matrices import DTYPES, bell_curve, fixed_point
+from .matrices import DTYPES, bell_curve, fixed_points
 
 PROGRAM = "import tests.kernels.test_warming as warming; warming.count_compiled()"
 
@@ -35,7 +35,7 @@ def count_compiled() -> None:
         weights = matrix.load(kernels)
         kernels.first_nonfinite(weights)
         kernels.measure(weights, (0.3, 1.0))
-        fixed = tuple(fixed_point(row, 2) for row in matrix.magnitudes)
+        fixed = fixed_points(matrix.magnitudes, 2)
         kernels.keep_within(weights, kernels.unit_totals(weights, fixed), fixed)
         kernels.histogram(weights, level=1, prefix=5, units=PoolUnits(p=2, bits=30))
         kernels.histogram(weights, level=1, prefix=5, units=None)

@@ -12,7 +12,7 @@ from ellq_math.network.weighing import KEY_MANTISSA_BITS, weigh
 from ellq_math.pools import KeepCount, count_digits, search
 from ellq_math.sums import Array
 
-from .matrices import DTYPES, EXAMPLES, Matrix, assert_identical, assert_same, bell_curve, fixed_point, matrices
+from .matrices import DTYPES, EXAMPLES, Matrix, assert_identical, assert_same, bell_curve, fixed_points, matrices
 
 FACTORS = st.sampled_from([0.0, 5e-324, 2.0**-1022, 1e-200, 0.1, 1.0, 3.0, 1e150]) | st.floats(0, 1e150)
 
@@ -124,7 +124,7 @@ def test_keys_are_weights_to_every_other_operation(kernels: Kernels, dtype: str)
     magnitudes = seen.magnitudes
     assert kernels.first_nonfinite(keys) is None
     assert_same(kernels.measure(keys, (0.3, 1.0)), measuring.measure(magnitudes, (0.3, 1.0), scale=True))
-    fixed = tuple(fixed_point(row, 1) for row in magnitudes)
+    fixed = fixed_points(magnitudes, 1)
     budgets = kernels.unit_totals(keys, fixed) // 7
     expected = measuring.keep_within(magnitudes, budgets, fixed, inexact_square=True)
     assert_same(kernels.keep_within(keys, budgets, fixed), expected)

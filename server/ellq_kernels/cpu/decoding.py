@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.extending import overload
 
+from ellq_kernels.cpu.borrowing import borrowed
 from ellq_kernels.cpu.jit import bits_of, float_of, kernel, part
 from ellq_kernels.cpu.lane_memory import load, load_part
 from ellq_kernels.cpu.lanes import above, both, converted, floats_widened, numbers_of, plus, times, up, where, widened
@@ -158,4 +159,4 @@ def chunk_at(bits: Bits, fan_in: int, index: int) -> Bits:
     """Return one chunk of the matrix, counted through all rows; chunks never cross rows."""
     row, position = divmod(index, chunks_of(fan_in))
     start = row * fan_in + position * CHUNK
-    return bits[start : min(start + CHUNK, (row + 1) * fan_in)]
+    return borrowed(bits, start, min(start + CHUNK, (row + 1) * fan_in))

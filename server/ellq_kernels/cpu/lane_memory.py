@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba import types
 
 from ellq_kernels.cpu.jit import Typed
-from ellq_kernels.cpu.lanes import I32, NUMBERS, PATTERNS, Lanes, declare, has_avx512, named, spread
+from ellq_kernels.cpu.lanes import I32, NUMBERS, PATTERNS, Lanes, declare, has, named, spread
 from ellq_kernels.cpu.packing import store_packed
 from ellq_math.sums import LANES
 
@@ -80,7 +80,7 @@ def _store_chosen(typing: Any, array: Any, index: Any, lanes: Any, flags: Any) -
     def emit(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         array, index, lanes, flags = given
         place = builder.gep(context.make_array(signature.args[0])(context, builder, array).data, [index])
-        if has_avx512(context):
+        if has(context, "avx512f"):
             store_packed(builder, place, lanes, flags)
         else:
             name = f"llvm.masked.compressstore.v16i{signature.args[0].dtype.bitwidth}"

@@ -53,16 +53,10 @@ def declare(builder: Any, name: str, returned: Any, *arguments: Any) -> Any:
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(returned, arguments), name)
 
 
-def has_avx512(context: Any) -> bool:
-    """Return whether the machine that is compiled for has 512-bit registers."""
+def has(context: Any, feature: str) -> bool:
+    """Return whether the machine that is compiled for has instructions of this name; avx512f: 512-bit registers."""
     *_, features = context.codegen().magic_tuple()
-    return "+avx512f" in features.split(",")
-
-
-def half_of(builder: Any, lanes: Any, first: int) -> Any:
-    """Return eight lanes."""
-    places = ir.Constant(ir.VectorType(I32, LANES // 2), list(range(first, first + LANES // 2)))
-    return builder.shuffle_vector(lanes, lanes, places)
+    return f"+{feature}" in features.split(",")
 
 
 def own_root(builder: Any, lanes: Any) -> Any:
@@ -124,7 +118,7 @@ def _halves(builder: Any, lanes: Any, join: Callable[[Any, Any], Any]) -> Any:
 
 def _total(typing: Any, lanes: Any) -> Typed:
     def emit(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        return _halves(builder, given[0], builder.fadd)
+        return _halves(builder, given[0], builder.fadd if isinstance(lanes.element, types.Float) else builder.add)
 
     return lanes.element(lanes), emit
 

@@ -11,10 +11,11 @@ from ellq_kernels.contract import POOL_BYTES_A_WEIGHT
 from ellq_kernels.cpu import comparing, cutting, lasso, marking, measuring, pooling, selecting, weighing
 from ellq_kernels.cpu.histograms import count_weights, sum_over
 from ellq_kernels.cpu.long_rows import LONG, LongRow
-from ellq_kernels.cpu.rows import by_row, empty_sums, fold_rows, tails_of
+from ellq_kernels.cpu.rows import empty_sums, fold_rows, join, tails_of
 from ellq_kernels.cpu.sifting import sift
 from ellq_kernels.cpu.terms import powers_of
 from ellq_kernels.cpu.threads import BLOCKS_A_THREAD, Threads
+from ellq_kernels.cpu.units import units_of_row
 from ellq_kernels.cpu.weights import CpuWeights
 from ellq_kernels.cuts import row_cuts
 from ellq_kernels.demands import (
@@ -34,7 +35,7 @@ from ellq_kernels.scaling import Scale, scale_down, scale_exponents, unit_scale
 from ellq_math.network.weighing import demand_finite_keys
 from ellq_math.pools import DIGITS, histogram_of
 from ellq_math.sums import CHUNK, Array
-from ellq_math.values import Counts, Cut, FixedPoint, Histogram, PoolUnits, RowStatistics, Tails
+from ellq_math.values import Counts, Cut, FixedPoints, Histogram, PoolUnits, RowStatistics, Tails
 
 UNSCALED = Scale(np.empty(0), np.empty(0))
 
@@ -75,24 +76,24 @@ class CpuKernels:
         scale = UNSCALED
         if weights.dtype == "F64":
             self._over_chunks(weights, measuring.largest_magnitudes, largest)
-            exponents = scale_exponents(by_row(weights, largest).max(axis=-1), weights.dtype)
+            exponents = scale_exponents(join(weights, largest, np.maximum), weights.dtype)
             scale = scale_down(exponents)
         self._over_chunks(weights, measuring.measure_chunks, powers_of(orders, weights.dtype), scale, sums, largest, zeros)
         return RowStatistics(
             orders=orders,
-            sums=fold_rows(weights, sums).T.copy(),
+            sums=fold_rows(weights, sums).T,
             exponents=exponents,
-            max_magnitude=by_row(weights, largest).max(axis=-1),
-            zeros=by_row(weights, zeros).sum(axis=-1),
+            max_magnitude=join(weights, largest, np.maximum),
+            zeros=join(weights, zeros, np.add),
             fan_in=weights.fan_in,
         )
 
-    def unit_totals(self, weights: CpuWeights, fixed: tuple[FixedPoint, ...]) -> Counts:
+    def unit_totals(self, weights: CpuWeights, fixed: FixedPoints) -> Counts:
         """Add up chunks; integers have no order."""
         demand_one_each(weights, len(fixed))
         totals = np.empty(weights.chunks, np.int64)
         self._over_chunks(weights, measuring.total_chunks, unit_scale(fixed, weights.dtype, upper=False), totals)
-        return by_row(weights, totals).sum(axis=-1)
+        return join(weights, totals, np.add)
 
     def keep_largest(self, weights: CpuWeights, kept: Counts, *, width: int) -> Cut:
         """Count row by row; sift rows that are long."""
@@ -106,20 +107,19 @@ class CpuKernels:
             self._over_rows(weights, selecting.largest_rows, kept, width, thresholds, ties)
         return Cut(threshold=thresholds, ties_kept=ties, kept=kept, width=width)
 
-    def keep_within(self, weights: CpuWeights, budgets: Counts, fixed: tuple[FixedPoint, ...]) -> Cut:
-        """Descend by digits over units; a weight is as much work as sixteen that are only compared."""
+    def keep_within(self, weights: CpuWeights, budgets: Counts, fixed: FixedPoints) -> Cut:
+        """Add up row by row; share rows that are long; a weight is as much work as four that are only compared."""
         demand_one_each(weights, len(budgets), len(fixed))
-        budgets = np.array(budgets, np.int64)
+        budgets, units = np.array(budgets, np.int64), unit_scale(fixed, weights.dtype, upper=True)
         shape = (weights.neurons, 1)
         thresholds, ties, kept = np.empty(shape), np.empty(shape, np.int64), np.empty(shape, np.int64)
-        units = unit_scale(fixed, weights.dtype, upper=True)
         if weights.fan_in >= LONG:
             for row, room in enumerate(budgets.tolist()):
-                found = LongRow(weights.row(row).bits, weights.format, self._threads, units, row).choose(room)
-                thresholds[row, 0], ties[row, 0], kept[row, 0] = found
+                long = LongRow(weights.row(row).bits, weights.format, self._threads, units_of_row(units, row))
+                thresholds[row, 0], ties[row, 0], kept[row, 0] = long.choose(room)
         else:
-            chosen = (budgets, units, thresholds, ties, kept)
-            self._over_rows(weights, selecting.within_rows, *chosen, weights_each=16 * weights.fan_in)
+            chosen = thresholds, ties, kept
+            self._over_rows(weights, selecting.within_rows, budgets, units, *chosen, weights_each=4 * weights.fan_in)
         return Cut(threshold=thresholds, ties_kept=ties, kept=kept, width=weights.fan_in)
 
     def histogram(self, weights: CpuWeights, *, level: int, prefix: int, units: PoolUnits | None) -> Histogram:
@@ -143,8 +143,8 @@ class CpuKernels:
         above, equal = np.empty(weights.chunks, np.int64), np.empty(weights.chunks, np.int64)
         self._over_chunks(weights, cutting.compare_chunks, threshold, above, equal)
         return row_cuts(
-            by_row(weights, above).sum(axis=-1),
-            by_row(weights, equal).sum(axis=-1),
+            join(weights, above, np.add),
+            join(weights, equal, np.add),
             threshold=threshold,
             ties_kept=ties_kept,
             width=weights.fan_in,
@@ -174,7 +174,7 @@ class CpuKernels:
         largest = np.zeros(before.chunks)
         if before.dtype == "F64":
             self._over_chunks(before, comparing.largest_differences, after.bits, largest)
-        exponents = scale_exponents(by_row(before, largest).max(axis=-1), before.dtype)
+        exponents = scale_exponents(join(before, largest, np.maximum), before.dtype)
         sums = empty_sums(before)
         self._over_chunks(before, comparing.difference_chunks, after.bits, scale_down(exponents), *sums)
         return tails_of(before, exponents, *sums)
@@ -203,7 +203,7 @@ class CpuKernels:
         if weights.dtype == "F64":
             largest = np.empty(weights.chunks)
             self._over_ranges(weights, ranges, cutting.largest_cut_chunks, choice, largest)
-            exponents = scale_exponents(by_row(weights, largest).max(axis=-1), weights.dtype)
+            exponents = scale_exponents(join(weights, largest, np.maximum), weights.dtype)
             scale = scale_down(exponents)
         sums = empty_sums(weights)
         self._over_ranges(weights, ranges, cutting.cut_chunks, choice, erasing, scale, *sums)

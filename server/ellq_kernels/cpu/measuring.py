@@ -11,7 +11,6 @@ from ellq_kernels.cpu.decoding import (
     key_of,
     keys_at,
     magnitude_of,
-    magnitudes_of,
     padded,
     scaled_magnitudes,
 )
@@ -20,6 +19,7 @@ from ellq_kernels.cpu.lane_memory import AHEAD, prefetch, store
 from ellq_kernels.cpu.lanes import both, count, equal, highest, larger, plus, splat, times, total
 from ellq_kernels.cpu.roots import roots_of
 from ellq_kernels.cpu.terms import Powers, sum_looked_up, sum_powers
+from ellq_kernels.cpu.units import units_down, units_of_row
 from ellq_kernels.scaling import Scale, UnitScale
 from ellq_math.dtypes import Bits
 from ellq_math.sums import CHUNK, LANES, Array
@@ -118,27 +118,16 @@ def largest_key(chunk: Bits, fmt: Format) -> int:
 
 
 @kernel
-def unit_of(magnitude: float, p: int, first: float, second: float, resolution: float, slack: float) -> float:
-    """Return the fixed-point share of a magnitude before it is rounded to an integer: see UnitScale."""
-    x = magnitude * first * second
-    return x * resolution if p == 1 else x * x * slack * resolution
-
-
-@kernel
 def total_chunks(bits: Bits, fan_in: int, fmt: Format, first: int, last: int, units: UnitScale, totals: Counts) -> None:
     """Fill [first, last) of `totals`, shape (chunks,), with sums of units rounded down."""
-    magnitudes = np.empty(CHUNK)
     for index in range(first, last):
-        row = index // chunks_of(fan_in)
-        p, up, again = units.p[row], units.first[row], units.second[row]
-        resolution, slack = units.resolution[row], units.slack[row]
+        of_row = units_of_row(units, index // chunks_of(fan_in))
         chunk = chunk_at(bits, fan_in, index)
+        added = splat(np.int64(0))
         for j in range(0, len(chunk), LANES):
-            store(magnitudes, j, magnitudes_of(keys_at(chunk, j, fmt), fmt))
-        added = 0
-        for j in range(len(chunk)):
-            added += int(np.floor(unit_of(magnitudes[j], p, up, again, resolution, slack)))
-        totals[index] = added
+            prefetch(chunk, j + AHEAD)
+            added = plus(added, units_down(keys_at(chunk, j, fmt), fmt, of_row))
+        totals[index] = total(added)
 
 
 @kernel

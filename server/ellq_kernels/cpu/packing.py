@@ -4,7 +4,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from ellq_kernels.cpu.lanes import I32, declare, half_of
+from ellq_kernels.cpu.halves import HALF, half_of
+from ellq_kernels.cpu.lanes import I32, declare
 from ellq_math.sums import LANES
 
 I64 = ir.IntType(64)
@@ -23,10 +24,10 @@ def store_packed(builder: Any, place: Any, lanes: Any, flags: Any) -> None:
         _store(builder, _packed(builder, lanes, flags), place)
     else:
         (low, of_low), (high, of_high) = (
-            (half_of(builder, lanes, first), half_of(builder, flags, first)) for first in (0, LANES // 2)
+            (half_of(builder, lanes, first), half_of(builder, flags, first)) for first in (0, HALF)
         )
         _store(builder, _packed(builder, low, of_low), place)
-        found = builder.zext(builder.ctpop(builder.bitcast(of_low, ir.IntType(LANES // 2))), I64)
+        found = builder.zext(builder.ctpop(builder.bitcast(of_low, ir.IntType(HALF))), I64)
         _store(builder, _packed(builder, high, of_high), builder.gep(place, [found]))
 
 

@@ -6,12 +6,10 @@ between the closest counts so far. Once little of the row is left between them, 
 
 from typing import Any
 
-import numpy as np
-
 from ellq_kernels.cpu.decoding import Format, key_of, keys_at, padded
-from ellq_kernels.cpu.jit import kernel
+from ellq_kernels.cpu.jit import kernel, part
 from ellq_kernels.cpu.lane_memory import load, store_chosen
-from ellq_kernels.cpu.lanes import above, count, equal, unlike
+from ellq_kernels.cpu.lanes import above, both, count, equal, highest, plus, splat, unlike, where
 from ellq_math.dtypes import Bits
 from ellq_math.sums import LANES
 
@@ -25,7 +23,7 @@ STRAY = 2
 """Places from the expected rank to the first two pivots, of sixteen weights: one standard deviation."""
 
 
-@kernel
+@part
 def pick_largest(bits: Bits, fmt: Format, kept: int, room: Bits) -> tuple[int, int]:
     """Return the kept-th largest key, and how many keys equal to it are among the kept. 1 <= kept <= len(bits).
 
@@ -33,6 +31,12 @@ def pick_largest(bits: Bits, fmt: Format, kept: int, room: Bits) -> tuple[int, i
     """
     if len(bits) <= FEW:
         return pick_of_few(room, gather_between(bits, fmt, 0, fmt.infinity, room), kept)
+    return pick_of_many(bits, fmt, kept, room)
+
+
+@kernel
+def pick_of_many(bits: Bits, fmt: Format, kept: int, room: Bits) -> tuple[int, int]:
+    """Return what pick_largest does, for more than FEW keys. Apart from it, or short rows would pay for what it needs."""
     low, from_low = 0, len(bits)
     high, from_high = fmt.infinity, 0
     above_rank, below_rank = first_pivots(bits, fmt, kept, room)
@@ -74,20 +78,31 @@ def first_pivots(bits: Bits, fmt: Format, kept: int, room: Bits) -> tuple[int, i
 def pick_of_few(few: Bits, found: int, rank: int) -> tuple[int, int]:
     """Return the rank-th largest of the first `found` keys and as many zeros as it takes, and how many equals rank so high.
 
-    By comparing each with all, sixteen at once. Needs room for full lanes.
+    `found` is at most FEW. By comparing each with all, sixteen at once and without a branch on what they are. Needs room for
+    full lanes.
     """
+    if rank > found:
+        return 0, rank - found
     for j in range(found, padded(found)):
         few[j] = 0
+    low = count_larger(few, found, 0)
+    over = highest(where(above(low, rank - 1), 0, low))
+    if found <= LANES:
+        return highest(where(equal(low, over), load(few, 0), 0)), rank - over
+    high = count_larger(few, found, LANES)
+    over = max(over, highest(where(above(high, rank - 1), 0, high)))
+    key = highest(where(equal(low, over), load(few, 0), 0))
+    return max(key, highest(where(equal(high, over), load(few, LANES), 0))), rank - over
+
+
+@part
+def count_larger(few: Bits, found: int, at: int) -> Any:
+    """Return how many of the first `found` keys are larger than each of the sixteen from `at` on."""
+    keys = load(few, at)
+    larger = none = both(keys, 0)
     for j in range(found):
-        larger = equals = 0
-        for at in range(0, found, LANES):
-            keys = load(few, at)
-            larger += count(above(keys, few[j]))
-            equals += count(equal(keys, few[j]))
-        if larger < rank <= larger + equals:
-            key: Any = np.int64(few[j])
-            return key, rank - larger
-    return 0, rank - found
+        larger = plus(larger, where(above(splat(few[j]), keys), plus(none, 1), 0))
+    return larger
 
 
 @kernel

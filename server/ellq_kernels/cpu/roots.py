@@ -5,11 +5,10 @@ from typing import Any
 from llvmlite import ir
 from numba.extending import overload
 
+from ellq_kernels.cpu.halves import HALF, half_of, joined
 from ellq_kernels.cpu.jit import Typed
-from ellq_kernels.cpu.lanes import I32, NUMBERS, declare, half_of, has_avx512, named, own_root, root
-from ellq_math.sums import LANES
+from ellq_kernels.cpu.lanes import NUMBERS, declare, has, named, own_root, root
 
-HALF = LANES // 2
 EIGHT = ir.VectorType(ir.DoubleType(), HALF)
 
 
@@ -27,10 +26,10 @@ def _roots_of(x: Any, keys: Any) -> Any:
 
 def _root_of_floats(typing: Any, lanes: Any) -> Typed:
     def emit(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        if not has_avx512(context):
+        if not has(context, "avx512f"):
             return own_root(builder, given[0])
         halves = [_refined(builder, half_of(builder, given[0], first)) for first in (0, HALF)]
-        return builder.shuffle_vector(*halves, ir.Constant(ir.VectorType(I32, LANES), list(range(LANES))))
+        return joined(builder, halves)
 
     return NUMBERS(lanes), emit
 

@@ -22,13 +22,19 @@ def tails_of(weights: CpuWeights, exponents: Counts, l1: Array, l2_squared: Arra
         l1=fold_rows(weights, l1),
         l2_squared=fold_rows(weights, l2_squared),
         exponents=exponents,
-        zeros=by_row(weights, zeros).sum(axis=-1),
+        zeros=join(weights, zeros, np.add),
     )
 
 
 def by_row(weights: CpuWeights, of_chunks: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return what was found in every chunk by row. Shape: (..., chunks) -> (..., neurons, chunks of a row)."""
     return of_chunks.reshape(*of_chunks.shape[:-1], weights.neurons, weights.chunks // weights.neurons)
+
+
+def join(weights: CpuWeights, of_chunks: npt.NDArray[Any], ufunc: np.ufunc) -> npt.NDArray[Any]:
+    """Return what the chunks of every row come to together. Shape: (chunks,) -> (neurons,)."""
+    parts = by_row(weights, of_chunks)
+    return parts[..., 0] if parts.shape[-1] == 1 else ufunc.reduce(parts, axis=-1)  # numpy is slow where there is one
 
 
 def fold_rows(weights: CpuWeights, partial_sums: Array) -> Array:

@@ -27,7 +27,7 @@ from ellq_math.lasso import lasso
 from ellq_math.network.weighing import DROPPED_BITS, demand_finite_keys
 from ellq_math.pools import DIGITS, histogram_of
 from ellq_math.sums import Array
-from ellq_math.values import Counts, Cut, FixedPoint, Histogram, PoolUnits, RowStatistics, Tails
+from ellq_math.values import Counts, Cut, FixedPoints, Histogram, PoolUnits, RowStatistics, Tails
 
 
 class ReferenceKernels:
@@ -76,7 +76,7 @@ class ReferenceKernels:
             fan_in=weights.fan_in,
         )
 
-    def unit_totals(self, weights: ReferenceWeights, fixed: tuple[FixedPoint, ...]) -> Counts:
+    def unit_totals(self, weights: ReferenceWeights, fixed: FixedPoints) -> Counts:
         """Round down and add."""
         demand_one_each(weights, len(fixed))
         units = _units(weights.magnitudes(), unit_scale(fixed, weights.dtype, upper=False))
@@ -94,7 +94,7 @@ class ReferenceKernels:
             threshold=_to_numpy(threshold[..., 0]), ties_kept=_to_numpy(ties), kept=np.array(kept, np.int64), width=width
         )
 
-    def keep_within(self, weights: ReferenceWeights, budgets: Counts, fixed: tuple[FixedPoint, ...]) -> Cut:
+    def keep_within(self, weights: ReferenceWeights, budgets: Counts, fixed: FixedPoints) -> Cut:
         """Sort every row and add up units until the budget is spent."""
         demand_one_each(weights, len(budgets), len(fixed))
         rows = weights.magnitudes().sort(dim=1).values

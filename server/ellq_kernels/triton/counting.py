@@ -10,7 +10,7 @@ from ellq_kernels.triton.reading import infinity_key, key_of, magnitude_of, plac
 from ellq_kernels.triton.units import shares_of, unit_scales
 from ellq_kernels.triton.weights import TritonWeights
 from ellq_math.sums import CHUNK
-from ellq_math.values import Counts, Cut, FixedPoint
+from ellq_math.values import Counts, Cut, FixedPoints
 
 CHUNKS_A_PROGRAM = 4
 
@@ -28,7 +28,7 @@ def first_nonfinite(weights: TritonWeights) -> int | None:
     return first if first < weights.bits.numel() else None
 
 
-def unit_totals(weights: TritonWeights, fixed: tuple[FixedPoint, ...]) -> Counts:
+def unit_totals(weights: TritonWeights, fixed: FixedPoints) -> Counts:
     """Return the units of every row, rounded down."""
     layout = _layout(weights)
     found = torch.empty(layout.stretches, dtype=torch.int64, device=weights.device)

@@ -25,7 +25,7 @@ from ellq_kernels.triton.selecting import keep_largest_many, keep_within
 from ellq_kernels.triton.staging import Staging
 from ellq_kernels.triton.weights import TritonWeights
 from ellq_math.sums import Array
-from ellq_math.values import Counts, Cut, FixedPoint, Histogram, PoolUnits, RowStatistics, Tails
+from ellq_math.values import Counts, Cut, FixedPoints, Histogram, PoolUnits, RowStatistics, Tails
 
 
 class TritonKernels:
@@ -80,7 +80,7 @@ class TritonKernels:
         _demand_one_dtype(weights)
         return measure_many(weights, orders)
 
-    def unit_totals(self, weights: TritonWeights, fixed: tuple[FixedPoint, ...]) -> Counts:
+    def unit_totals(self, weights: TritonWeights, fixed: FixedPoints) -> Counts:
         """Round down and add."""
         demand_one_each(weights, len(fixed))
         return unit_totals(weights, fixed)
@@ -96,7 +96,7 @@ class TritonKernels:
             demand_counts(one, counts, width=width)
         return keep_largest_many(weights, kept, widths)
 
-    def keep_within(self, weights: TritonWeights, budgets: Counts, fixed: tuple[FixedPoint, ...]) -> Cut:
+    def keep_within(self, weights: TritonWeights, budgets: Counts, fixed: FixedPoints) -> Cut:
         """Bisect for the threshold whose smaller weights fit."""
         demand_one_each(weights, len(budgets), len(fixed))
         return keep_within(weights, budgets, fixed)

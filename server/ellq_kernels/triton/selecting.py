@@ -13,7 +13,7 @@ from ellq_kernels.triton.measuring import magnitudes_of
 from ellq_kernels.triton.reading import infinity_key
 from ellq_kernels.triton.units import unit_scales
 from ellq_kernels.triton.weights import Marks, TritonWeights
-from ellq_math.values import Counts, Cut, FixedPoint
+from ellq_math.values import Counts, Cut, FixedPoints
 
 RESIDENT = 2**14
 """Longest group that stays in registers: 512 threads hold 32 keys each."""
@@ -42,7 +42,7 @@ def keep_largest_many(weights: Sequence[TritonWeights], kept: Sequence[Counts], 
     return [found[index] for index in range(len(weights))]
 
 
-def keep_within(weights: TritonWeights, budgets: Counts, fixed: tuple[FixedPoint, ...]) -> Cut:
+def keep_within(weights: TritonWeights, budgets: Counts, fixed: FixedPoints) -> Cut:
     """Return the cut that removes the most weights within the budget of each row."""
     scales = unit_scales(fixed, weights.dtype, upper=True, device=weights.device)
     paid = torch.tensor(budgets, dtype=torch.int64, device=weights.device)

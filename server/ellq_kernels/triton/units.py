@@ -1,6 +1,5 @@
 """Fixed-point units inside kernels, with the bits of ellq_math.measuring.fixed_units and ellq_math.pool_units."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +9,12 @@ import triton.language as tl
 from ellq_kernels.scaling import unit_scale
 from ellq_kernels.triton.jit import kernel
 from ellq_math.pool_units import INEXACT_BITS
-from ellq_math.values import FixedPoint
+from ellq_math.values import FixedPoints
 
 INEXACT = tl.constexpr(INEXACT_BITS)
 
 
-def unit_scales(fixed: Sequence[FixedPoint], dtype: str, *, upper: bool, device: torch.device) -> torch.Tensor:
+def unit_scales(fixed: FixedPoints, dtype: str, *, upper: bool, device: torch.device) -> torch.Tensor:
     """Return ellq_kernels.scaling.UnitScale as rows of a table. Shape: (5, neurons) float64."""
     return torch.from_numpy(np.stack(unit_scale(fixed, dtype, upper=upper)).astype(np.float64)).to(device)
 
