@@ -51,7 +51,7 @@ def lasso(weights: Array, matrix: Array, *, epsilon: float, dtype: str) -> Array
     w = original * np.ldexp(1.0, -exponent)
     fitted, gradient = np.zeros_like(w), times(matrix, w)
     allowed = epsilon * epsilon * (dot(w, gradient) - doubt(roots, w)) * (1.0 - 2.0**-50)
-    if not allowed > 0.0:
+    if not 0.0 < allowed < math.inf:
         return original
     rest = REST * allowed
     for penalty in (float(np.max(np.abs(gradient))) * PENALTIES).tolist():

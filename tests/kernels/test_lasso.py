@@ -74,6 +74,13 @@ def test_the_lasso_has_the_bits_of_the_definition_and_keeps_its_promise(
     assert_promised(before, after, second_moments, epsilon)
 
 
+def test_nothing_is_lost_where_the_form_overflows(kernels: Kernels) -> None:
+    before = Matrix("F64", np.array([[0.0, 1.797e308]]).view(np.uint64))
+    after, kept = fit(kernels, before, np.array([[[4e300, 2e300], [2e300, 1e300]]]), 1e-9)
+    assert_identical(after.bits, before.bits)
+    assert kept.tolist() == [1]
+
+
 @pytest.mark.parametrize("epsilon", [0.02, 0.3])
 @pytest.mark.parametrize("samples", [15, 200])
 @pytest.mark.parametrize("dtype", DTYPES)

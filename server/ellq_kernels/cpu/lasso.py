@@ -52,7 +52,7 @@ def _fit(matrix: Array, roots: Array, original: Array, fmt: Format, epsilon: flo
     takes_part = original != 0.0
     fitted, gradient = np.zeros_like(w), _times(matrix, w)
     allowed = epsilon * epsilon * (_dot(w, gradient) - _doubt(roots, w)) * (1.0 - 2.0**-50)
-    if not allowed > 0.0:
+    if not 0.0 < allowed < np.inf:
         return False
     rest = REST * allowed
     steepest = np.abs(gradient).max()
