@@ -116,5 +116,5 @@ def add_powers(
     entries: tl.constexpr = 32768 if DTYPE == "BF16" or DTYPE == "F16" else SERIES + 4
     added = ()
     for which in tl.static_range(len(KINDS)):
-        added = added + (sums[which] + raise_to(key, x, tables + which * entries, KINDS[which]),)
+        added = added + (sums[which] + raise_to(key, x, tables + which * entries, KINDS, which),)
     return added

@@ -62,15 +62,16 @@ def _general(order: float, dtype: str) -> Array:
 
 
 @kernel
-def raise_to(key: tl.tensor, x: tl.tensor, table: tl.tensor, KIND: tl.constexpr) -> Any:
+def raise_to(key: tl.tensor, x: tl.tensor, table: tl.tensor, KINDS: tl.constexpr, WHICH: tl.constexpr) -> Any:
     """Return x to the order of the table; `key` is that of x unscaled, for looking up."""
-    if KIND == "itself":
+    kind: tl.constexpr = KINDS[WHICH]  # picked here, because Triton 3.6 passes no strings on
+    if kind == "itself":
         found = x
-    elif KIND == "square":
+    elif kind == "square":
         found = x * x
-    elif KIND == "root":
+    elif kind == "root":
         found = tl.sqrt(x)  # sqrt.rn.f64: correctly rounded
-    elif KIND == "lookup":
+    elif kind == "lookup":
         found = tl.load(table + key)
     else:
         found = raise_by_series(x, table)
