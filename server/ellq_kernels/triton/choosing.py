@@ -19,7 +19,7 @@ from ellq_kernels.triton.units import shares_of, units_up
 @kernel
 def choose_in_registers(
     weights: tl.tensor, tiles: tl.tensor, wanted: tl.tensor, scales: tl.tensor, kept: tl.tensor,
-    thresholds: tl.tensor, ties: tl.tensor, ends: tl.tensor, rows: tl.tensor,
+    above: tl.tensor, ties: tl.tensor, ends: tl.tensor, rows: tl.tensor,
     DTYPE: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr, WITHIN: tl.constexpr, ALIGNMENT: tl.constexpr,
     NOTHING: tl.constexpr,
 ) -> None:  # fmt: skip
@@ -46,7 +46,7 @@ def choose_in_registers(
     threshold = tl.where(stay > 0, threshold, NOTHING)
     staying, end = end_among(key == threshold[:, None], stay.to(tl.int32), reached, ROWS, WIDTH)
     tl.store(kept + group, stay, mask=length > 0)
-    tl.store(thresholds + group, threshold.to(tl.int64), mask=length > 0)
+    tl.store(above + group, threshold.to(tl.int64) + 1, mask=length > 0)
     tl.store(ties + group, tl.where(stay > 0, staying, 0).to(tl.int64), mask=length > 0)
     tl.store(ends + group, tl.where(stay > 0, end, 0).to(tl.int64), mask=length > 0)
 
@@ -83,21 +83,24 @@ def reach(
 def end_among(equal: tl.tensor, stay: tl.tensor, reached: tl.tensor, ROWS: tl.constexpr, WIDTH: tl.constexpr) -> Any:
     """Return how many ties stay, and the place behind the last of them. Shape: equal (ROWS, WIDTH) -> (ROWS,) int32 each.
 
-    `reached` counts the ties and what is above them. A place is found among parts of eight first, then in its part: so an
-    eighth of the weights is added up in order.
+    `reached` counts the ties and what is above them. In a long group the place is found among parts of eight first, then in its
+    part: so an eighth of the weights is added up in order.
     """
-    part: tl.constexpr = min(WIDTH, 8)
-    flag = (1 << tl.arange(0, part)) + 256  # which of its part, and one more
-    parts = tl.sum(tl.where(tl.reshape(equal, [ROWS, WIDTH // part, part]), flag[None, None, :], 0), axis=2)
-    counts = parts >> 8
-    staying = stay - reached + tl.sum(counts, axis=1)
-    earlier = tl.cumsum(counts, axis=1) < staying[:, None]
-    full = tl.sum(earlier.to(tl.int32), axis=1)
-    last = tl.sum(tl.where(tl.arange(0, WIDTH // part)[None, :] == full[:, None], parts, 0), axis=1)
-    left = staying - tl.sum(tl.where(earlier, counts, 0), axis=1)
-    running = tl.cumsum((last[:, None] >> tl.arange(0, part)[None, :]) & 1, axis=1)
-    within = tl.sum((running < left[:, None]).to(tl.int32), axis=1)
-    return staying, tl.where(staying > 0, full * part + within + 1, 0)
+    if WIDTH < 256:
+        staying = stay - reached + tl.sum(equal.to(tl.int32), axis=1)
+        place_of = tl.sum((tl.cumsum(equal.to(tl.int32), axis=1) < staying[:, None]).to(tl.int32), axis=1)
+    else:
+        flag = (1 << tl.arange(0, 8)) + 256  # which of its part, and one more
+        parts = tl.sum(tl.where(tl.reshape(equal, [ROWS, WIDTH // 8, 8]), flag[None, None, :], 0), axis=2)
+        counts = parts >> 8
+        staying = stay - reached + tl.sum(counts, axis=1)
+        earlier = tl.cumsum(counts, axis=1) < staying[:, None]
+        full = tl.sum(earlier.to(tl.int32), axis=1)
+        last = tl.sum(tl.where(tl.arange(0, WIDTH // 8)[None, :] == full[:, None], parts, 0), axis=1)
+        left = staying - tl.sum(tl.where(earlier, counts, 0), axis=1)
+        running = tl.cumsum((last[:, None] >> tl.arange(0, 8)[None, :]) & 1, axis=1)
+        place_of = full * 8 + tl.sum((running < left[:, None]).to(tl.int32), axis=1)
+    return staying, tl.where(staying > 0, place_of + 1, 0)
 
 
 @kernel

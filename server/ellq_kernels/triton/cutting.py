@@ -12,7 +12,7 @@ import triton.language as tl
 
 from ellq_kernels.scaling import scale_exponents
 from ellq_kernels.triton.jit import NO_FUSION, kernel
-from ellq_kernels.triton.layout import Span, chunks_of, sources
+from ellq_kernels.triton.layout import Span, chunks_of, sources, tiles_of
 from ellq_kernels.triton.marking import marks_of
 from ellq_kernels.triton.measuring import magnitudes_of, scales_of
 from ellq_kernels.triton.reading import LANES, fold_lanes, key_of, magnitude_of, place
@@ -38,7 +38,7 @@ def cut_many(
     if dtype == "F64":  # tails are of scaled magnitudes, so the largest that goes must be known first
         nothing = torch.zeros((2, rows), dtype=torch.float64, device=weights[0].device)  # unscaled sums might overflow
         largest = _pass(weights, cuts, keys, marks, spans, nothing, write=False).largest
-        exponents = scale_exponents(magnitudes_of(largest, dtype), dtype)
+        exponents = scale_exponents(magnitudes_of(largest.cpu().numpy(), dtype), dtype)
     sums = _pass(weights, cuts, keys, marks, spans, scales_of(exponents, weights[0].device), write=write)
     columns, tails, first = sums.columns.cpu().numpy(), [], 0
     for one in weights:
@@ -64,17 +64,17 @@ def _pass(
     layout = chunk_layout(spans, device=device)
     sums, own = empty_sums(3, layout), all(one is key for one, key in zip(weights, keys, strict=True))
     above, end = torch.cat([one.above for one in marks]), torch.cat([one.end for one in marks])
-    table, groups = [], 0
-    for span, source, cut in zip(spans, sources(keys), cuts, strict=True):
-        table += [(source, cut.width, cut.threshold.shape[1], groups)] * -(-span.stretches // layout.per_tile)
-        groups += cut.threshold.size
+    groups = np.array([cut.threshold.size for cut in cuts])
+    places = zip(sources(keys), cuts, (groups.cumsum() - groups).tolist(), strict=True)
+    described = np.array([(source, cut.width, cut.threshold.shape[1], first) for source, cut, first in places], np.int64)
+    table = torch.from_numpy(np.repeat(described, tiles_of(spans, layout.per_tile), axis=0)).to(device)
     cut_chunks[(len(layout.tiles),)](
-        weights[0].bits, keys[0].bits, layout.tiles, torch.tensor(table, dtype=torch.int64, device=device), above, end,
+        weights[0].bits, keys[0].bits, layout.tiles, table, above, end,
         scales, sums.columns, sums.largest,
         layout.rows, layout.stretches, -(-layout.longest // LANES.value),
         DTYPE=weights[0].dtype, KEY_DTYPE="" if own else keys[0].dtype,
         ROWS=layout.per_tile, ALIGNMENT=layout.alignment, KEY_ALIGNMENT=math.gcd(layout.alignment, *sources(keys)),
-        GROUPED=groups > layout.rows, PLACE=tl.int64 if max(cut.width for cut in cuts) > WIDE else tl.int32,
+        GROUPED=int(groups.sum()) > layout.rows, PLACE=tl.int64 if max(cut.width for cut in cuts) > WIDE else tl.int32,
         WRITE=write, **NO_FUSION,
     )  # fmt: skip
     return fold_rows(sums, spans)

@@ -30,26 +30,28 @@ def measure_many(weights: Sequence[TritonWeights], orders: tuple[float, ...]) ->
     dtype, spans = weights[0].dtype, chunks_of(weights)
     exponents = np.zeros(sum(span.neurons for span in spans), np.int64)
     if dtype == "F64":  # all powers are of scaled magnitudes, so the largest must be known first
-        exponents = scale_exponents(magnitudes_of(_pass(weights, (), spans, exponents).largest, dtype), dtype)
+        largest = _pass(weights, (), spans, exponents).largest.cpu().numpy()
+        exponents = scale_exponents(magnitudes_of(largest, dtype), dtype)
     sums = _pass(weights, orders, spans, exponents)
-    columns, largest = sums.columns.cpu().numpy(), magnitudes_of(sums.largest, dtype)
+    columns, largest = sums.columns.cpu().numpy(), magnitudes_of(sums.largest.cpu().numpy(), dtype)
+    powers, zeros = np.ascontiguousarray(columns[:-1].T), columns[-1].astype(np.int64)  # at once: tensors can be many
     ends = np.cumsum([span.neurons for span in spans])
     return [
         RowStatistics(
             orders=orders,
-            sums=np.ascontiguousarray(columns[:-1, end - span.neurons : end].T),
+            sums=powers[end - span.neurons : end],
             exponents=exponents[end - span.neurons : end],
             max_magnitude=largest[end - span.neurons : end],
-            zeros=columns[-1, end - span.neurons : end].astype(np.int64),
+            zeros=zeros[end - span.neurons : end],
             fan_in=span.fan_in,
         )
         for span, end in zip(spans, ends.tolist(), strict=True)
     ]
 
 
-def magnitudes_of(keys: torch.Tensor, dtype: str) -> Array:
-    """Return the magnitudes of keys, on the host. Shape: any -> the same, float64."""
-    return decode(keys.cpu().numpy().astype(WEIGHT_DTYPES[dtype].bits), dtype)
+def magnitudes_of(keys: Counts, dtype: str) -> Array:
+    """Return the magnitudes of keys. Shape: any -> the same, float64."""
+    return decode(keys.astype(WEIGHT_DTYPES[dtype].bits), dtype)
 
 
 def scales_of(exponents: Counts, device: torch.device) -> torch.Tensor:

@@ -80,9 +80,7 @@ def _general(order: float, dtype: str) -> Array:
 
 
 @kernel
-def raise_to(
-    key: tl.tensor, x: tl.tensor, table: tl.tensor, roots: tl.tensor, KINDS: tl.constexpr, WHICH: tl.constexpr
-) -> Any:
+def raise_to(key: tl.tensor, x: tl.tensor, table: tl.tensor, roots: tl.tensor, KINDS: tl.constexpr, WHICH: tl.constexpr) -> Any:
     """Return x to the order of the table; `key` is that of x unscaled, for looking up. `roots`: the folded table."""
     kind: tl.constexpr = KINDS[WHICH]  # picked here, because Triton 3.6 passes no strings on
     if kind == "itself":
