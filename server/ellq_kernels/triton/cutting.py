@@ -39,7 +39,7 @@ def cut_many(
         nothing = torch.zeros((2, rows), dtype=torch.float64, device=weights[0].device)  # unscaled sums might overflow
         largest = _pass(weights, cuts, keys, marks, spans, nothing, write=False).largest
         exponents = scale_exponents(magnitudes_of(largest.cpu().numpy(), dtype), dtype)
-    sums = _pass(weights, cuts, keys, marks, spans, scales_of(exponents, weights[0].device), write=write)
+    sums = _pass(weights, cuts, keys, marks, spans, scales_of(exponents, dtype, weights[0].device), write=write)
     columns, tails, first = sums.columns.cpu().numpy(), [], 0
     for one in weights:
         mine = slice(first, first + one.neurons)
@@ -103,7 +103,9 @@ def cut_chunks(
     if not GROUPED:  # one mark for each chunk
         bound = tl.load(above + group, mask=length > 0, other=0)[:, None]
         until = (tl.load(end + group, mask=length > 0, other=0) - within).to(PLACE)
-    first, second = tl.load(scales + row, mask=length > 0, other=0.0), tl.load(scales + rows + row, mask=length > 0, other=0.0)
+    if DTYPE == "F64":
+        first = tl.load(scales + row, mask=length > 0, other=0.0)
+        second = tl.load(scales + rows + row, mask=length > 0, other=0.0)
     l1, l2_squared = tl.zeros([ROWS, LANES], tl.float64), tl.zeros([ROWS, LANES], tl.float64)
     stayed, most = tl.zeros([ROWS, LANES], tl.int32), tl.zeros([ROWS, LANES], tl.int64)
     for step in tl.range(0, steps):  # lanes stay and what they are held against moves: one subtraction a row

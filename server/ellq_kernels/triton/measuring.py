@@ -54,9 +54,9 @@ def magnitudes_of(keys: Counts, dtype: str) -> Array:
     return decode(keys.astype(WEIGHT_DTYPES[dtype].bits), dtype)
 
 
-def scales_of(exponents: Counts, device: torch.device) -> torch.Tensor:
-    """Return both factors of 2^-exponent of every row. Shape: (rows,) -> (2, rows) float64."""
-    return torch.from_numpy(np.stack(scale_down(exponents))).to(device)
+def scales_of(exponents: Counts, dtype: str, device: torch.device) -> torch.Tensor:
+    """Return both factors of 2^-exponent of every row; none where nothing is scaled. Shape: (rows,) -> (2, rows) float64."""
+    return torch.from_numpy(np.stack(scale_down(exponents if dtype == "F64" else exponents[:0]))).to(device)
 
 
 def _pass(weights: Sequence[TritonWeights], orders: tuple[float, ...], spans: list[Span], exponents: Counts) -> Sums:
@@ -68,7 +68,7 @@ def _pass(weights: Sequence[TritonWeights], orders: tuple[float, ...], spans: li
     layout = chunk_layout(spans, device=device, full=64 if folded < 0 else 128)
     sums = empty_sums(len(orders) + 1, layout)
     measure_chunks[(len(layout.tiles),)](
-        weights[0].bits, layout.tiles, scales_of(exponents, device), device_tables(orders, dtype, device),
+        weights[0].bits, layout.tiles, scales_of(exponents, dtype, device), device_tables(orders, dtype, device),
         sums.columns, sums.largest, layout.rows, layout.stretches, -(-layout.longest // LANES.value),
         DTYPE=dtype, KINDS=kinds, ROOT=folded, ROWS=layout.per_tile, ALIGNMENT=layout.alignment,
         num_warps=max(4, layout.per_tile // 16), **NO_FUSION,
@@ -87,7 +87,9 @@ def measure_chunks(
     ROOT: which of the KINDS is a folded root, -1 for none.
     """
     start, _, length, stretch, row = place(tiles, ROWS, ALIGNMENT)
-    first, second = tl.load(scales + row, mask=length > 0, other=0.0), tl.load(scales + rows + row, mask=length > 0, other=0.0)
+    if DTYPE == "F64":
+        first = tl.load(scales + row, mask=length > 0, other=0.0)
+        second = tl.load(scales + rows + row, mask=length > 0, other=0.0)
     sums = zero_sums(KINDS, ROWS)
     zeros = tl.zeros([ROWS, LANES], tl.int32)
     most = key_of(zeros.to(weights.dtype.element_ty), DTYPE)

@@ -74,12 +74,13 @@ def _choose(
         first.bits, layout.tiles, wanted, scales if within else wanted, *found, layout.rows,
         DTYPE=first.dtype, ROWS=layout.per_tile, WIDTH=padded if resident else LONG_STEP, WITHIN=within,
         ALIGNMENT=layout.alignment, NOTHING=infinity_key(first.dtype),
-        num_warps=_warps(padded, wide=wide), **NO_FUSION,
+        num_warps=warps_of(padded, wide=wide), **NO_FUSION,
     )  # fmt: skip
     return _cuts(weights, layout, found)
 
 
-def _warps(padded: int, *, wide: bool) -> int:
+def warps_of(padded: int, *, wide: bool) -> int:
+    """Return the warps of a program whose groups fill this power of two; `wide` where 8 bytes go with each weight."""
     if padded <= SHORT:
         return MANY_WARPS
     return min(MOST_WARPS, max(padded, LEAST_TILE) // (WARP // 2 if wide else WARP))

@@ -15,9 +15,9 @@ FIGURES = ("seconds", "copy_bandwidth_ratio", "device_seconds", "device_copy_ban
 INTRODUCTION = """# The kernels on a card
 
 Written by `make gpu`. *seconds* are a caller's: host work and synchronisation included, medians of actions that took turns;
-*device seconds* are those that kernels and copies kept the card busy, once. Each ratio is to one copy of the same bytes in the
-same run, of which half is reading: statistics and choices read every weight, all else writes it, too. The largest tensors lie
-beyond any cache; adapters do not.
+*device seconds* are those that kernels kept the card busy, once, without what travels to and from the host: numbers of rows,
+not weights. Each ratio is to one copy of the same bytes in the same run, of which half is reading: statistics and choices read
+every weight, all else writes it, too. The largest tensors lie beyond any cache; adapters do not.
 """
 
 
