@@ -20,4 +20,4 @@ def kernel(function: Callable[..., Any]) -> Any:
 
     With TRITON_INTERPRET=1, read here, it is interpreted by numpy instead.
     """
-    return triton.jit(function, do_not_specialize=SIZES, do_not_specialize_on_alignment=BY_GROUP)
+    return triton.jit(do_not_specialize=SIZES, do_not_specialize_on_alignment=BY_GROUP)(function)
