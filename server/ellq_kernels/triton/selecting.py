@@ -16,7 +16,7 @@ from ellq_kernels.triton.weights import Marks, TritonWeights
 from ellq_math.values import Counts, Cut, FixedPoint
 
 RESIDENT = 2**14
-"""Longest group that stays in registers: 512 threads hold 32 keys each."""
+"""Longest group that stays in registers: 256 threads hold 64 keys each."""
 
 RESIDENT_WIDE = 2**13
 """The same where 8 bytes go with each weight: keys of F64, or units."""
