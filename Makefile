@@ -5,7 +5,7 @@ BIN := $(abspath $(VENV))/bin
 STAMP := $(VENV)/.installed
 MODEL := $(VENV)/.model
 
-.PHONY: install demo test check proto vectors study bench bench-quick soak kills large test-registry test-versions clean
+.PHONY: install demo test check proto vectors study bench bench-quick gpu soak kills large test-registry test-versions clean
 
 install: $(STAMP)
 
@@ -55,6 +55,11 @@ bench: $(MODEL)
 
 bench-quick: $(MODEL)
 	$(BIN)/python -m tests.benchmarks.bench --quick $(ARGUMENTS)
+
+# Tests and figures of the GPU kernels, on a machine with a card: ten minutes at most, docs/gpu_results.md is rewritten. No
+# environment is made: PYTHON is any that has torch, Triton, numpy, numba, pytest and hypothesis.
+gpu:
+	PYTHONPATH=proto:server:client $(PYTHON) -m tests.benchmarks.gpu $(ARGUMENTS)
 
 # A thousand requests of every kind: is memory flat?
 soak: $(STAMP)

@@ -77,9 +77,15 @@ def test_subnormal_and_largest_weights(triton: TritonKernels, dtype: str) -> Non
     assert_same(found, measuring.measure(matrix.magnitudes, ORDERS, scale=matrix.scale))
 
 
+def test_every_root_of_bf16_unfolds(triton: TritonKernels, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(summing, "FEW_TILES", 0)
+    matrix = Matrix("BF16", np.arange(infinity_key("BF16"), dtype=np.uint16)[:, np.newaxis])
+    assert_same(triton.measure(matrix.load(triton), (0.5,)), measuring.measure(matrix.magnitudes, (0.5,), scale=False))
+
+
 def test_a_row_of_more_than_a_million_weights_is_folded_twice(triton: TritonKernels, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the large tiles that such rows are measured in when there are many."""
-    monkeypatch.setattr(summing, "FEW_CHUNKS", 0)
+    monkeypatch.setattr(summing, "FEW_TILES", 0)
     matrix = bell_curve("BF16", 1, 1024 * 1024 + 1)
     assert_same(triton.measure(matrix.load(triton), (1.0,)), measuring.measure(matrix.magnitudes, (1.0,), scale=False))
 

@@ -18,22 +18,29 @@ from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
 from ellq_kernels import make_kernels
+from ellq_kernels.triton.choosing import choose_in_registers
 from ellq_kernels.triton.cutting import cut_chunks
 from ellq_kernels.triton.histograms import count_digits
 from ellq_kernels.triton.layout import Span, lay_out
 from ellq_kernels.triton.measuring import measure_chunks
+from ellq_kernels.triton.reading import infinity_key
+from ellq_kernels.triton.selecting import warps_of
 
 from .conftest import INTERPRETED
 
 HOPPER = GPUTarget("cuda", 90, 32)
 
-POINTERS = {"weights": "*i16", "keys": "*i16"} | dict.fromkeys(("tiles", "cuts", "above", "end", "largest"), "*i64")
+POINTERS = {"weights": "*i16", "keys": "*i16"} | dict.fromkeys(
+    ("tiles", "cuts", "above", "end", "largest", "wanted", "kept", "ties", "ends"), "*i64"
+)
 SUMMED = dict.fromkeys(("scales", "tables", "columns"), "*fp64")
 NUMBERS = dict.fromkeys(("rows", "stretches", "steps", "count", "bins"), "i32")
 TYPES = POINTERS | SUMMED | NUMBERS | {"counts": "*i64", "wanted": "*i64"}
 
 TILE = {"ROWS": 64, "ALIGNMENT": 8}
 CUT = TILE | {"KEY_DTYPE": "", "KEY_ALIGNMENT": 8, "GROUPED": False, "PLACE": triton.language.int32, "WRITE": True}
+ROOTS = TILE | {"DTYPE": "BF16", "KINDS": ("folded root", "itself"), "ROOT": 0}
+SERIES = TILE | {"DTYPE": "F32", "KINDS": ("series",), "ROOT": -1}
 DIGITS = {"P": 2, "SHIFT": 45, "DIGIT": 18, "COPIES": 4, "BLOCK": 1024}
 
 compiled_only = pytest.mark.skipif(INTERPRETED, reason="this process interprets kernels")
@@ -51,14 +58,14 @@ def instructions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
     """Compile for an H100 and disassemble; no card is needed for that."""
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
 
-    def compile_kernel(kernel: JITFunction, constants: dict[str, Any], *, fusion: bool) -> str:
+    def compile_kernel(kernel: JITFunction, constants: dict[str, Any], *, fusion: bool, num_warps: int = 4) -> str:
         names = [parameter.name for parameter in kernel.params]
         signature = {name: TYPES.get(name, "constexpr") for name in names}
         if constants["DTYPE"] == "F32":
             signature["weights"] = "*i32"
         aligned = {(place,): [["tt.divisibility", 16]] for place, name in enumerate(names) if signature[name][0] == "*"}
         source = ASTSource(kernel, signature, constexprs=constants, attrs=aligned)
-        compiled = triton.compile(source, target=HOPPER, options={"enable_fp_fusion": fusion})
+        compiled = triton.compile(source, target=HOPPER, options={"enable_fp_fusion": fusion, "num_warps": num_warps})
         binary = tmp_path / "kernel.cubin"
         binary.write_bytes(compiled.asm["cubin"])
         program = [knobs.nvidia.nvdisasm.path, "-c", str(binary)]
@@ -71,12 +78,13 @@ def instructions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
 @pytest.mark.parametrize(
     ("kernel", "constants"),
     [
-        (measure_chunks, TILE | {"DTYPE": "BF16", "KINDS": ("lookup", "itself", "square")}),
-        (measure_chunks, TILE | {"DTYPE": "F32", "KINDS": ("series",)}),
+        (measure_chunks, TILE | {"DTYPE": "BF16", "KINDS": ("lookup", "itself", "square"), "ROOT": -1}),
+        (measure_chunks, ROOTS),
+        (measure_chunks, SERIES),
         (cut_chunks, CUT | {"DTYPE": "BF16"}),
         (count_digits, DIGITS | {"DTYPE": "F32"}),
     ],
-    ids=["sums", "series", "tails", "units"],
+    ids=["sums", "roots", "series", "tails", "units"],
 )
 def test_no_product_is_fused_with_a_sum(
     instructions: Callable[..., str], kernel: JITFunction, constants: dict[str, Any]
@@ -86,8 +94,24 @@ def test_no_product_is_fused_with_a_sum(
 
 @compiled_only
 def test_products_would_be_fused_if_they_were_allowed_to(instructions: Callable[..., str]) -> None:
-    constants = TILE | {"DTYPE": "F32", "KINDS": ("series",)}
-    assert "DFMA" in instructions(measure_chunks, constants, fusion=True)
+    assert "DFMA" in instructions(measure_chunks, SERIES, fusion=True)
+
+
+@compiled_only
+def test_roots_are_looked_up_in_shared_memory(instructions: Callable[..., str]) -> None:
+    found = instructions(measure_chunks, ROOTS, fusion=False)
+    assert "LDS.64" in found
+    assert "MUFU.RSQ64H" not in found
+
+
+@compiled_only
+@pytest.mark.parametrize("width", [1, 16, 256, 512, 2048, 8192, 16384])
+def test_groups_stay_in_registers(instructions: Callable[..., str], width: int) -> None:
+    """With Triton 3.6, too, some narrow ones did not even compile."""
+    constants = {"DTYPE": "BF16", "ROWS": max(2048 // width, 1), "WIDTH": width, "WITHIN": False, "ALIGNMENT": 8}
+    constants |= {"NOTHING": infinity_key("BF16")}
+    found = instructions(choose_in_registers, constants, fusion=False, num_warps=warps_of(width, wide=False))
+    assert "STL" not in found  # a store to local memory, where registers are too few
 
 
 @compiled_only

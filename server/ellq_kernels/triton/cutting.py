@@ -12,7 +12,7 @@ import triton.language as tl
 
 from ellq_kernels.scaling import scale_exponents
 from ellq_kernels.triton.jit import NO_FUSION, kernel
-from ellq_kernels.triton.layout import Span, chunks_of, sources
+from ellq_kernels.triton.layout import Span, chunks_of, sources, tiles_of
 from ellq_kernels.triton.marking import marks_of
 from ellq_kernels.triton.measuring import magnitudes_of, scales_of
 from ellq_kernels.triton.reading import LANES, fold_lanes, key_of, magnitude_of, place
@@ -38,8 +38,8 @@ def cut_many(
     if dtype == "F64":  # tails are of scaled magnitudes, so the largest that goes must be known first
         nothing = torch.zeros((2, rows), dtype=torch.float64, device=weights[0].device)  # unscaled sums might overflow
         largest = _pass(weights, cuts, keys, marks, spans, nothing, write=False).largest
-        exponents = scale_exponents(magnitudes_of(largest, dtype), dtype)
-    sums = _pass(weights, cuts, keys, marks, spans, scales_of(exponents, weights[0].device), write=write)
+        exponents = scale_exponents(magnitudes_of(largest.cpu().numpy(), dtype), dtype)
+    sums = _pass(weights, cuts, keys, marks, spans, scales_of(exponents, dtype, weights[0].device), write=write)
     columns, tails, first = sums.columns.cpu().numpy(), [], 0
     for one in weights:
         mine = slice(first, first + one.neurons)
@@ -64,17 +64,17 @@ def _pass(
     layout = chunk_layout(spans, device=device)
     sums, own = empty_sums(3, layout), all(one is key for one, key in zip(weights, keys, strict=True))
     above, end = torch.cat([one.above for one in marks]), torch.cat([one.end for one in marks])
-    table, groups = [], 0
-    for span, source, cut in zip(spans, sources(keys), cuts, strict=True):
-        table += [(source, cut.width, cut.threshold.shape[1], groups)] * -(-span.stretches // layout.per_tile)
-        groups += cut.threshold.size
+    groups = np.array([cut.threshold.size for cut in cuts])
+    places = zip(sources(keys), cuts, (groups.cumsum() - groups).tolist(), strict=True)
+    described = np.array([(source, cut.width, cut.threshold.shape[1], first) for source, cut, first in places], np.int64)
+    table = torch.from_numpy(np.repeat(described, tiles_of(spans, layout.per_tile), axis=0)).to(device)
     cut_chunks[(len(layout.tiles),)](
-        weights[0].bits, keys[0].bits, layout.tiles, torch.tensor(table, dtype=torch.int64, device=device), above, end,
+        weights[0].bits, keys[0].bits, layout.tiles, table, above, end,
         scales, sums.columns, sums.largest,
         layout.rows, layout.stretches, -(-layout.longest // LANES.value),
         DTYPE=weights[0].dtype, KEY_DTYPE="" if own else keys[0].dtype,
         ROWS=layout.per_tile, ALIGNMENT=layout.alignment, KEY_ALIGNMENT=math.gcd(layout.alignment, *sources(keys)),
-        GROUPED=groups > layout.rows, PLACE=tl.int64 if max(cut.width for cut in cuts) > WIDE else tl.int32,
+        GROUPED=int(groups.sum()) > layout.rows, PLACE=tl.int64 if max(cut.width for cut in cuts) > WIDE else tl.int32,
         WRITE=write, **NO_FUSION,
     )  # fmt: skip
     return fold_rows(sums, spans)
@@ -99,36 +99,38 @@ def cut_chunks(
     a_row, first_group = tl.load(cuts + program * 4 + 2), tl.load(cuts + program * 4 + 3)
     key_start = tl.multiple_of(start - source + key_source, [KEY_ALIGNMENT])
     group = first_group + (row - first_row) * a_row + inside_row // width
-    within = inside_row % width
+    within, lane = inside_row % width, tl.arange(0, LANES)
     if not GROUPED:  # one mark for each chunk
         bound = tl.load(above + group, mask=length > 0, other=0)[:, None]
-        until = tl.load(end + group, mask=length > 0, other=0).to(PLACE)[:, None]
-    first, second = tl.load(scales + row, mask=length > 0, other=0.0), tl.load(scales + rows + row, mask=length > 0, other=0.0)
+        until = (tl.load(end + group, mask=length > 0, other=0) - within).to(PLACE)
+    if DTYPE == "F64":
+        first = tl.load(scales + row, mask=length > 0, other=0.0)
+        second = tl.load(scales + rows + row, mask=length > 0, other=0.0)
     l1, l2_squared = tl.zeros([ROWS, LANES], tl.float64), tl.zeros([ROWS, LANES], tl.float64)
-    zeros, most = tl.zeros([ROWS, LANES], tl.int32), tl.zeros([ROWS, LANES], tl.int64)
-    for step in tl.range(0, steps):
-        lane = tl.arange(0, LANES) + step * LANES
-        inside = lane[None, :] < length[:, None]
-        at = start[:, None] + lane[None, :]
+    stayed, most = tl.zeros([ROWS, LANES], tl.int32), tl.zeros([ROWS, LANES], tl.int64)
+    for step in tl.range(0, steps):  # lanes stay and what they are held against moves: one subtraction a row
+        inside = lane[None, :] < (length.to(tl.int32) - step * LANES)[:, None]
+        at = start[:, None] + (lane + step * LANES)[None, :]
         bits = tl.load(weights + at, mask=inside, other=0)
         key = key_of(bits, DTYPE)
         chooser = key
         if KEY_DTYPE != "":
-            chooser = key_of(tl.load(keys + (key_start[:, None] + lane[None, :]), mask=inside, other=0), KEY_DTYPE)
-        position = within[:, None].to(PLACE) + lane[None, :]
+            chooser = key_of(tl.load(keys + (at - start[:, None] + key_start[:, None]), mask=inside, other=0), KEY_DTYPE)
         if GROUPED:
+            position = within[:, None].to(PLACE) + (lane + step * LANES)[None, :]
             groups_on = position // width.to(PLACE)
             mark = group[:, None] + groups_on
             bound = tl.load(above + mark, mask=inside, other=0)
-            until = tl.load(end + mark, mask=inside, other=0).to(PLACE)
-            position -= groups_on * width.to(PLACE)
+            ties_stay = position - groups_on * width.to(PLACE) < tl.load(end + mark, mask=inside, other=0).to(PLACE)
+        else:
+            ties_stay = lane[None, :] < (until - step * LANES)[:, None]
         least = bound.to(chooser.dtype)  # 64-bit comparisons are two each
-        goes = inside & ~((chooser >= least) | ((chooser == least - 1) & (position < until)))
-        zeros += (inside & (goes | (key == 0))).to(tl.int32)
-        key = tl.where(goes, key, 0)
-        x = magnitude_of(key, DTYPE)
+        goes = chooser < tl.where(ties_stay, least - 1, least)  # beyond the end of a row zeros go, which changes nothing
+        gone = tl.where(goes, key, 0)
+        stayed += (gone != key).to(tl.int32)
+        x = magnitude_of(gone, DTYPE)
         if DTYPE == "F64":
-            most = tl.maximum(most, key)
+            most = tl.maximum(most, gone)
             x = x * first[:, None] * second[:, None]
         l1 += x
         l2_squared += x * x
@@ -136,5 +138,6 @@ def cut_chunks(
             tl.store(weights + at, tl.where(goes, 0, bits).to(bits.dtype), mask=inside)
     tl.store(columns + stretch, fold_lanes(l1, ROWS), mask=length > 0)
     tl.store(columns + stretches + stretch, fold_lanes(l2_squared, ROWS), mask=length > 0)
-    tl.store(columns + tl.cast(2, tl.int64) * stretches + stretch, tl.sum(zeros, axis=1).to(tl.float64), mask=length > 0)
+    zeros = (length - tl.sum(stayed, axis=1)).to(tl.float64)
+    tl.store(columns + tl.cast(2, tl.int64) * stretches + stretch, zeros, mask=length > 0)
     tl.store(largest + stretch, tl.max(most, axis=1), mask=length > 0)

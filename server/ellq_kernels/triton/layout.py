@@ -14,6 +14,7 @@ import torch
 
 from ellq_kernels.triton.weights import TritonWeights
 from ellq_math.sums import CHUNK
+from ellq_math.values import Counts
 
 WIDEST = 8
 """Weights that one load may take: 16 bytes at 16 bits."""
@@ -76,18 +77,21 @@ class Layout:
 
 def lay_out(spans: Sequence[Span], *, per_tile: int, device: torch.device) -> Layout:
     """Return the table for these tensors."""
-    tables, stretches, rows = [], 0, 0
-    for span in spans:
-        first = np.arange(0, span.stretches, per_tile, dtype=np.int64)
-        table = np.empty((len(first), 8), np.int64)
-        table[:] = (span.source, span.fan_in, span.width, span.stretches_a_row, 0, span.stretches, stretches, rows)
-        table[:, 4] = first
-        tables.append(table)
-        stretches += span.stretches
-        rows += span.neurons
+    tiles = tiles_of(spans, per_tile)
+    stretches, rows = np.array([(span.stretches, span.neurons) for span in spans], np.int64).T
+    table = np.repeat(
+        [(span.source, span.fan_in, span.width, span.stretches_a_row, 0, 0, 0, 0) for span in spans], tiles, axis=0
+    )
+    table[:, 4] = (np.arange(len(table)) - np.repeat(tiles.cumsum() - tiles, tiles)) * per_tile
+    for column, numbers in ((5, stretches), (6, stretches.cumsum() - stretches), (7, rows.cumsum() - rows)):
+        table[:, column] = np.repeat(numbers, tiles)
     alignment = math.gcd(WIDEST, *(number for span in spans for number in (span.source, span.fan_in, span.width)))
-    tiles = torch.from_numpy(np.concatenate(tables)).to(device)
-    return Layout(spans=spans, tiles=tiles, per_tile=per_tile, alignment=alignment)
+    return Layout(spans=spans, tiles=torch.from_numpy(table).to(device), per_tile=per_tile, alignment=alignment)
+
+
+def tiles_of(spans: Sequence[Span], per_tile: int) -> Counts:
+    """Return the tiles of each tensor. Shape: (spans,) int64."""
+    return np.array([-(-span.stretches // per_tile) for span in spans], np.int64)
 
 
 def sources(weights: Sequence[TritonWeights]) -> list[int]:

@@ -17,7 +17,7 @@ from ellq_kernels.triton.units import shares_of, units_up
 @kernel
 def choose_long(
     weights: tl.tensor, tiles: tl.tensor, wanted: tl.tensor, scales: tl.tensor, kept: tl.tensor,
-    thresholds: tl.tensor, ties: tl.tensor, ends: tl.tensor, rows: tl.tensor,
+    above: tl.tensor, ties: tl.tensor, ends: tl.tensor, rows: tl.tensor,
     DTYPE: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr, WITHIN: tl.constexpr, ALIGNMENT: tl.constexpr,
     NOTHING: tl.constexpr,
 ) -> None:  # fmt: skip
@@ -40,7 +40,7 @@ def choose_long(
     threshold = tl.where(stay > 0, low, NOTHING)
     staying = tl.where(stay > 0, stay - (length - smaller - same), 0)
     tl.store(kept + group, stay)
-    tl.store(thresholds + group, threshold)
+    tl.store(above + group, threshold + 1)
     tl.store(ties + group, staying)
     tl.store(ends + group, end_of_ties(weights, start, length, threshold, staying, DTYPE, ROWS, WIDTH))
 

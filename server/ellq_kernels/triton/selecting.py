@@ -16,7 +16,7 @@ from ellq_kernels.triton.weights import Marks, TritonWeights
 from ellq_math.values import Counts, Cut, FixedPoints
 
 RESIDENT = 2**14
-"""Longest group that stays in registers: 512 threads hold 32 keys each."""
+"""Longest group that stays in registers: 256 threads hold 64 keys each."""
 
 RESIDENT_WIDE = 2**13
 """The same where 8 bytes go with each weight: keys of F64, or units."""
@@ -26,6 +26,17 @@ LONG_STEP = 2**12
 
 LEAST_TILE = 2**11
 """Weights that a program takes at least, in many groups if these are short."""
+
+WARP = 2**11
+"""Weights that a warp holds, 64 a thread: each step of a search adds up over threads, which fewer of them do faster."""
+
+MANY_WARPS = 4
+"""Warps of a program with many short groups, whose own numbers want registers, too."""
+
+SHORT = 2**8
+"""Longest group of such a program."""
+
+MOST_WARPS = 16
 
 
 def keep_largest_many(weights: Sequence[TritonWeights], kept: Sequence[Counts], widths: Sequence[int]) -> list[Cut]:
@@ -54,33 +65,42 @@ def _choose(
 ) -> list[Cut]:
     """Return the cuts for counts, or for budgets of units where there are scales. Shape: wanted (groups,) int64."""
     first, padded, within = weights[0], next_power_of_two(max(widths)), scales is not None
-    resident = padded <= (RESIDENT_WIDE if within or first.dtype == "F64" else RESIDENT)
+    wide = within or first.dtype == "F64"
+    resident = padded <= (RESIDENT_WIDE if wide else RESIDENT)
     layout = lay_out(spans_of(weights, widths), per_tile=max(LEAST_TILE // padded, 1) if resident else 1, device=first.device)
-    kept, thresholds, ties, ends = (torch.empty_like(wanted) for _ in range(4))
+    found = torch.empty((4, len(wanted)), dtype=torch.int64, device=wanted.device)
     choose = choose_in_registers if resident else choose_long
     choose[(len(layout.tiles),)](
-        first.bits, layout.tiles, wanted, scales if within else wanted, kept, thresholds, ties, ends, layout.rows,
+        first.bits, layout.tiles, wanted, scales if within else wanted, *found, layout.rows,
         DTYPE=first.dtype, ROWS=layout.per_tile, WIDTH=padded if resident else LONG_STEP, WITHIN=within,
         ALIGNMENT=layout.alignment, NOTHING=infinity_key(first.dtype),
-        num_warps=max(4, min(16, padded // 1024)), **NO_FUSION,
+        num_warps=warps_of(padded, wide=wide), **NO_FUSION,
     )  # fmt: skip
-    return _cuts(weights, layout, kept, Marks(above=thresholds + 1, end=ends), ties)
+    return _cuts(weights, layout, found)
 
 
-def _cuts(weights: Sequence[TritonWeights], layout: Layout, kept: torch.Tensor, marks: Marks, ties: torch.Tensor) -> list[Cut]:
-    """Share out what was found, and let each tensor remember its own."""
-    magnitudes = magnitudes_of(marks.above - 1, weights[0].dtype)
-    on_host, ties_on_host = kept.cpu().numpy(), ties.cpu().numpy()
+def warps_of(padded: int, *, wide: bool) -> int:
+    """Return the warps of a program whose groups fill this power of two; `wide` where 8 bytes go with each weight."""
+    if padded <= SHORT:
+        return MANY_WARPS
+    return min(MOST_WARPS, max(padded, LEAST_TILE) // (WARP // 2 if wide else WARP))
+
+
+def _cuts(weights: Sequence[TritonWeights], layout: Layout, found: torch.Tensor) -> list[Cut]:
+    """Share out what was found, and let each tensor remember its own. Shape: found (4, groups): kept, above, ties, ends."""
+    above, end = found[1], found[3]
+    kept, above_on_host, ties, _ = found.cpu().numpy()  # one transfer: each waits for the device
+    magnitudes = magnitudes_of(above_on_host - 1, weights[0].dtype)
     cuts, first = [], 0
     for one, span in zip(weights, layout.spans, strict=True):
         mine, shape = slice(first, first + span.stretches), (span.neurons, span.stretches_a_row)
         cut = Cut(
             threshold=magnitudes[mine].reshape(shape),
-            ties_kept=ties_on_host[mine].reshape(shape),
-            kept=on_host[mine].reshape(shape),
+            ties_kept=ties[mine].reshape(shape),
+            kept=kept[mine].reshape(shape),
             width=span.width,
         )
-        one.choice.remember(cut, Marks(above=marks.above[mine], end=marks.end[mine]))
+        one.choice.remember(cut, Marks(above=above[mine], end=end[mine]))
         cuts.append(cut)
         first += span.stretches
     return cuts

@@ -11,7 +11,7 @@ from ellq_kernels.triton.layout import Layout, Span, lay_out
 from ellq_kernels.triton.reading import LANES, fold_lanes, place
 from ellq_math.sums import CHUNK
 
-FEW_CHUNKS = 132 * 64
+FEW_TILES = 132
 """Below, an H100 with its 132 multiprocessors has no full tile for each: smaller tiles spread the work."""
 
 
@@ -25,11 +25,11 @@ class Sums:
     """(stretches,) int64: the largest key."""
 
 
-def chunk_layout(spans: Sequence[Span], *, device: torch.device) -> Layout:
-    """Return the table of a pass over chunks, whose spans have chunks for their width."""
+def chunk_layout(spans: Sequence[Span], *, device: torch.device, full: int = 64) -> Layout:
+    """Return the table of a pass over chunks, whose spans have chunks for their width; `full` of them fill a tile."""
     chunks = sum(span.stretches for span in spans)
     # 64 chunks over 128 threads: eight 16-bit weights, one 16-byte load, a thread and step
-    return lay_out(spans, per_tile=16 if chunks < FEW_CHUNKS else 64, device=device)
+    return lay_out(spans, per_tile=16 if chunks < FEW_TILES * full else full, device=device)
 
 
 def empty_sums(columns: int, layout: Layout) -> Sums:

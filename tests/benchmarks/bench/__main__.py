@@ -29,8 +29,8 @@ def _gpu(scale: Scale, folder: Path) -> Iterable[Record]:
     if not find_spec("triton"):
         print("gpu: triton is not installed, nothing was measured", file=sys.stderr)
         return []
-    records = import_module("tests.benchmarks.gpu").run(quick=scale is not FULL)
-    return [{**record, "bench": "gpu", "case": f"{record['what']}, {record['case']}"} for record in records]
+    records = import_module("tests.benchmarks.gpu.rates").run(quick=scale is not FULL)
+    return [{**record, "bench": "gpu", "case": f"{record['case']}, {record['what']}"} for record in records]
 
 
 SECTIONS: dict[str, Section] = {
