@@ -33,7 +33,8 @@ class Upload:
     def __iter__(self) -> Iterator[RequestFrame]:
         """Yield every frame. A source that fails ends the stream early, and the server will say that it is truncated.
 
-        Many find out behind their last byte that it was a false one. So the last frame waits until the source has ended well.
+        A wrong digest or a changed file shows only behind the last byte, so the last frame waits until the source has ended
+        well.
         """
         yield self._first
         yield from self._enclosed()

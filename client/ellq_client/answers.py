@@ -10,7 +10,7 @@ from ellq_client.contract import ExpectedBytes, expect
 from ellq_client.deliveries import ArrivingTensor
 from ellq_client.errors import ProtocolError, SourceError
 from ellq_client.frames import AnswerFrame
-from ellq_client.references import RemoteSink, RemoteSource, known_header
+from ellq_client.references import RemoteSink, RemoteSource
 from ellq_client.sinks import Sink
 from ellq_client.sources import Source
 from ellq_client.values import TensorPlan, TensorReport
@@ -68,7 +68,7 @@ class Answer:
 
     def _take_manifest(self, manifest: pb.Manifest) -> None:
         total = manifest.header_bytes + manifest.payload_bytes
-        header = known_header(self._source)
+        header = self._source.header
         if isinstance(self._source, RemoteSource) and manifest.header_sha256.hex() != header.sha256:
             raise SourceError(f"{self._source.uri} changed between two calls; nothing of the two was mixed")
         expect(total == self._source.size_bytes, f"{self._source.size_bytes} bytes were sent, the manifest speaks of {total}")
@@ -134,7 +134,7 @@ class Answer:
         self._fill(data)
 
     def _fill(self, data: memoryview) -> None:
-        """Hand the next bytes to the tensors whose turn it is; some wait for none."""
+        """Hand the next bytes to the tensors whose turn it is; those as sent wait for no bytes."""
         for tensor in self._unfinished:
             if tensor.bytes is None:
                 break

@@ -6,7 +6,7 @@ from ellq_client.errors import ProtocolError
 
 
 def expect(kept: bool, what: str) -> None:
-    """Raise ProtocolError unless the server kept its word."""
+    """Do nothing where the server kept its word. Errors: ProtocolError."""
     if not kept:
         raise ProtocolError(f"the server broke the contract: {what}")
 
@@ -26,7 +26,10 @@ class ExpectedBytes:
         self.remaining -= len(taken)
         return taken
 
-    def check(self, name: str) -> None:
-        """Check that all came, and the digest, when there is one to hold against."""
+    def check(self, name: str, *, doubt: str = "") -> None:
+        """Check that all came, and the digest, when there is one to hold against.
+
+        `doubt` follows the complaint of a wrong digest: what else it may come of. Errors: ProtocolError.
+        """
         expect(not self.remaining, f"{self.remaining} bytes of {name!r} are missing")
-        expect(self._digest in (None, self._hash.hexdigest()), f"the bytes of {name!r} do not have their digest")
+        expect(self._digest in (None, self._hash.hexdigest()), f"the bytes of {name!r} do not have their digest{doubt}")

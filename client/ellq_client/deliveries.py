@@ -17,6 +17,8 @@ from ellq_client.sources import Source
 BLOCK_WEIGHTS = 1 << 16
 """Weights that are worked on at a time: few enough to stay in the cache from here to their digest."""
 
+_WHOLE = (pb.DELIVERY_UNSPECIFIED, pb.DELIVERY_WHOLE)
+
 Reader: TypeAlias = Callable[[memoryview], Iterator[memoryview]]
 """Takes the next bytes that came, perhaps none, and yields the bytes of the tensor that they tell."""
 
@@ -29,6 +31,7 @@ class ArrivingTensor:
         self.complete = False
         self._name = stored.name
         self._arriving = arriving_bytes(stored, payload.delivery)
+        self._doubt = "" if payload.delivery in _WHOLE else ", or the weights changed since they were sent"
         self._read = reader_of(payload.delivery, source, stored)
         self._bytes = ExpectedBytes(payload.length_bytes, payload.sha256.hex())
 
@@ -44,14 +47,14 @@ class ArrivingTensor:
         for piece in self._read(mine):
             write(self._bytes.take(piece))
         if not self._arriving:
-            self._bytes.check(self._name)
+            self._bytes.check(self._name, doubt=self._doubt)
             self.complete = True
         return rest
 
 
 def arriving_bytes(stored: StoredTensor, delivery: pb.Delivery) -> int:
     """Return how much of the data frames is a tensor's. Errors: ProtocolError for what cannot come of this tensor."""
-    if delivery in (pb.DELIVERY_UNSPECIFIED, pb.DELIVERY_WHOLE):
+    if delivery in _WHOLE:
         return stored.length_bytes
     if delivery == pb.DELIVERY_AS_SENT:
         return 0

@@ -14,7 +14,6 @@ from ellq_client.errors import SourceError
 from ellq_client.formats.layouts import Layout, globs_of
 from ellq_client.formats.names import layouts_by_name
 from ellq_client.formats.source import FormatSource
-from ellq_client.references import known_header
 from ellq_client.requests import Override, Request
 from ellq_client.sources import Source
 
@@ -68,4 +67,4 @@ def _weights_of(network: pb.Network | None) -> Iterator[str]:
 
 
 def _tensors(source: Source) -> tuple[StoredTensor, ...]:
-    return known_header(source).tensors
+    return source.header.tensors

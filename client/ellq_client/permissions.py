@@ -1,8 +1,7 @@
-"""Who may read what is written: nobody who may not read what it is made of, or what it replaces.
+"""What is written has the permission bits of its source at most, and of what it replaces; owner and group are whoever runs it.
 
-A file is created with the permission bits of its source, of which the umask takes its share, as gzip, xz and cp give them. The
-file system gives them at its creation, so that not even an unfinished file is open to others. Owner and group are those of
-whoever runs this.
+A file is created with the permission bits of its source, of which the umask takes its share, as cp gives them. The file system
+gives them at its creation, so that not even an unfinished file has more.
 """
 
 import os

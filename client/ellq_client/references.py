@@ -1,34 +1,19 @@
 """Weights that the server reads and writes itself: here they are a URI, and what the server tells of them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from itertools import accumulate, pairwise
-from weakref import WeakKeyDictionary
 
 from ellq.v1 import compression_pb2 as pb
 from ellq.v1.frames import Data
-from ellq_client.checkpoint import StoredTensor, parse_header, stored_bytes
+from ellq_client.checkpoint import StoredTensor, stored_bytes
 from ellq_client.contract import expect
 from ellq_client.errors import SourceError
+from ellq_client.headers import Header
 from ellq_client.permissions import ORDINARY
 from ellq_client.sinks import Sink
-from ellq_client.sources import Source, read_header
+from ellq_client.sources import Source
 from ellq_client.values import TensorPlan
-
-
-@dataclass(frozen=True)
-class KnownHeader:
-    """What is known of a safetensors header, its length bytes included."""
-
-    length_bytes: int
-    sha256: str
-    tensors: tuple[StoredTensor, ...]
-    """In offset order."""
-
-
-_KNOWN: WeakKeyDictionary[Source, KnownHeader] = WeakKeyDictionary()
-"""Headers that were parsed, as long as their sources live: each call asks for its own five times."""
 
 
 class RemoteSource:
@@ -44,18 +29,14 @@ class RemoteSource:
         tensors = tuple(StoredTensor(plan.name, plan.dtype, plan.shape, *span) for plan, span in zip(plans, ends, strict=True))
         expect(sum(lengths) == manifest.payload_bytes, "the tensors of the plans do not fill the payload of the manifest")
         expect(len(manifest.header_sha256) == sha256().digest_size, "no digest of a header that only the server has read")
-        self.header = KnownHeader(manifest.header_bytes, manifest.header_sha256.hex(), tensors)
-
-    def head(self, length: int) -> bytes:
-        """Refuse: what needs the bytes here needs the weights here. Errors: SourceError."""
-        raise SourceError(f"{self.uri} is read by the server alone, and this needs its bytes here; download it first")
+        self.header = Header(manifest.header_bytes, manifest.header_sha256.hex(), tensors)
 
     def frames(self) -> Iterator[Data]:
         """Yield nothing: the request says where the weights are."""
         return iter(())
 
     def pieces(self, tensor: StoredTensor) -> Iterator[Data]:
-        """Refuse, as `head` does. Errors: SourceError."""
+        """Refuse: the bytes are not here. Errors: SourceError."""
         raise SourceError(f"{self.uri} is read by the server alone, and this sends its tensors in another order")
 
 
@@ -77,17 +58,6 @@ class RemoteSink:
 
     def discard(self) -> None:
         """Nothing to remove."""
-
-
-def known_header(source: Source) -> KnownHeader:
-    """Return what is known of a source's header. Errors: SourceError."""
-    if isinstance(source, RemoteSource):
-        return source.header
-    if (known := _KNOWN.get(source)) is None:
-        text = read_header(source)
-        tensors = parse_header(text, size_bytes=source.size_bytes, name=source.name)
-        known = _KNOWN[source] = KnownHeader(len(text), sha256(text).hexdigest(), tensors)
-    return known
 
 
 def name_places(options: pb.AnalyzeOptions | pb.CompressOptions, source: Source, sink: Sink | None) -> None:

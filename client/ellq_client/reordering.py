@@ -7,11 +7,12 @@ from typing import Any
 from ellq.v1 import compression_pb2 as pb
 from ellq.v1.frames import Data
 from ellq.v1.safetensors import LENGTH_BYTES, METADATA
-from ellq_client.checkpoint import StoredTensor, parse_header
-from ellq_client.errors import InvalidNetwork
-from ellq_client.framing import FRAME_BYTES
+from ellq_client.checkpoint import StoredTensor
+from ellq_client.errors import InvalidNetwork, SourceError
+from ellq_client.framing import framed
 from ellq_client.graphs import read_topology
-from ellq_client.sources import Source, read_header
+from ellq_client.headers import read_header
+from ellq_client.sources import Source
 from ellq_math.network.nodes import Conv, Linear
 from ellq_math.network.topology import InvalidTopology, read_graph
 
@@ -23,24 +24,20 @@ class LastLayerFirst:
     """
 
     def __init__(self, source: Source, topology: pb.Topology) -> None:
-        """Read the source's header. Errors: SourceError; InvalidNetwork when the network is not of these tensors."""
-        header = read_header(source)
-        tensors = parse_header(header, size_bytes=source.size_bytes, name=source.name)
+        """Errors: SourceError for weights that the server alone reads; InvalidNetwork when the network is not of them."""
+        if not source.header.text:
+            raise SourceError(f"{source.name} is read by the server alone, and this needs its bytes here; download it first")
         self.name = source.name
         self.permissions = source.permissions
         self._source = source
-        self._tensors = _reordered(tensors, topology)
-        self._header = _header_of(json.loads(header[LENGTH_BYTES:]), self._tensors)
-        self.size_bytes = len(self._header) + source.size_bytes - len(header)
-
-    def head(self, length: int) -> bytes:
-        """Return the first bytes; only ever asked for the header."""
-        return self._header[:length]
+        self._tensors = _reordered(source.header.tensors, topology)
+        text = _header_of(json.loads(source.header.text[LENGTH_BYTES:]), self._tensors)
+        self.size_bytes = len(text) + source.size_bytes - source.header.length_bytes
+        self.header = read_header(text, size_bytes=self.size_bytes, name=self.name)
 
     def frames(self) -> Iterator[Data]:
         """Yield the header, then tensor after tensor."""
-        for start in range(0, len(self._header), FRAME_BYTES):
-            yield self._header[start : start + FRAME_BYTES]
+        yield from framed([memoryview(self.header.text)])
         for tensor in self._tensors:
             yield from self._source.pieces(tensor)
 

@@ -17,7 +17,7 @@ from ellq_client.packing.reading import PackedCheckpoint
 from ellq_client.packing.source import PackedSource
 from ellq_client.requests import Encoding
 from ellq_client.sinks import ArraySink
-from ellq_client.sources import Source, open_source, read_header
+from ellq_client.sources import Source, open_source
 from ellq_client.uris import is_uri
 
 AnyPath: TypeAlias = str | os.PathLike[str]
@@ -97,12 +97,11 @@ def _rewrite(source: Source, output: Path, encoding: Encoding, progress: Progres
     """Write a source as a safetensors file; return the sizes of a packed one."""
     sink = open_sink(source, output, encoding)
     assert not isinstance(sink, ArraySink), "there is an output"
-    header = read_header(source)
-    missing = len(header)
+    missing = source.header.length_bytes
     done_bytes = 0
     try:
         sink.restart(())
-        sink.write(memoryview(header), tensor=None)
+        sink.write(memoryview(source.header.text), tensor=None)
         for data in source.frames():
             payload = memoryview(data)[missing:]
             missing -= min(missing, len(data))

@@ -15,7 +15,6 @@ from ellq_client.formats import FormatSource
 from ellq_client.mirror import mirror, mirror_field
 from ellq_client.packing.entropies import PackedSizes
 from ellq_client.permissions import ORDINARY
-from ellq_client.references import known_header
 from ellq_client.requests import Request
 from ellq_client.rules import Rule, rule_from_proto
 from ellq_client.sources import Source
@@ -148,7 +147,7 @@ def _told(answer: Answer, request: Request, source: Source) -> dict[str, Any]:
     manifest = answer.manifest
     return {
         "request": request,
-        "source": SourceFile(source.name, source.size_bytes, known_header(source).sha256),
+        "source": SourceFile(source.name, source.size_bytes, source.header.sha256),
         "request_id": manifest.request_id,
         "version": manifest.version,
         "header_bytes": manifest.header_bytes,

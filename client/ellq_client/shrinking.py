@@ -34,8 +34,9 @@ def shrink_file(path: Path, output: Path, network: Network, network_output: Path
         raise InvalidNetwork(f"the network is not of {path}: {error}", reason="INVALID_TOPOLOGY") from error
     smaller = {**arrays, **shrunk.tensors}
     message.topology.CopyFrom(write_topology(shrunk.topology))
-    _write(output, smaller, permissions=SteadyFile(path).permissions)
-    Network.from_proto(message).save(network_output)
+    permissions = SteadyFile(path).permissions
+    _write(output, smaller, permissions=permissions)
+    Network.from_proto(message).save(network_output, permissions=permissions)
     return _told(shrunk, before=_size(arrays), after=_size(smaller))
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from ellq.v1.frames import Data
-from ellq.v1.safetensors import LENGTH_BYTES
 from ellq_client.arrays import safetensors_header, sorted_for_file, weight_bytes
-from ellq_client.checkpoint import StoredTensor, fitting_header_length, header_length, parse_header
+from ellq_client.checkpoint import StoredTensor, fitting_header_length
 from ellq_client.errors import SourceError
 from ellq_client.formats import family_of, open_format
 from ellq_client.framing import FRAME_BYTES, framed
+from ellq_client.headers import Header, read_header
 from ellq_client.mistaken import PREFIX_BYTES
 from ellq_client.packing.container import is_packed
 from ellq_client.packing.source import PackedSource
@@ -41,11 +41,12 @@ class Source(Protocol):
 
     @property
     def permissions(self) -> int:
-        """Permission bits that what is written of it gets at most: see permissions."""
+        """Permission bits that what is written of it gets at most: see the module permissions."""
         ...
 
-    def head(self, length: int) -> bytes:
-        """Return the first bytes of the stream. Errors: SourceError."""
+    @property
+    def header(self) -> Header:
+        """What its header tells."""
         ...
 
     def frames(self) -> Iterator[Data]:
@@ -55,11 +56,6 @@ class Source(Protocol):
     def pieces(self, tensor: StoredTensor) -> Iterator[Data]:
         """Yield the bytes of one tensor, in pieces of at most FRAME_BYTES. Errors: SourceError."""
         ...
-
-
-def read_header(source: Source) -> bytes:
-    """Return the header of a stream, its length bytes included. Errors: SourceError."""
-    return source.head(header_length(source.head(LENGTH_BYTES)))
 
 
 def open_source(weights: WeightSource) -> Source:
@@ -73,8 +69,7 @@ def open_source(weights: WeightSource) -> Source:
 def open_safetensors(path: Path, *, name: str | None = None) -> "FileSource | PackedSource":
     """Return the source for a safetensors file, dense or packed; `name` is what to call it. Errors: SourceError."""
     source = FileSource(path, name=name)
-    header = read_header(source)
-    return PackedSource(path, name=name) if is_packed(header) else source
+    return PackedSource(path, name=name) if is_packed(source.header.text) else source
 
 
 class FileSource:
@@ -90,11 +85,7 @@ class FileSource:
         self.size_bytes = self._file.size_bytes
         self.modified_ns = self._file.modified_ns
         self.permissions = self._file.permissions
-        self._header = self._checked_header()
-
-    def head(self, length: int) -> bytes:
-        """Return the first bytes; only ever asked for the header."""
-        return self._header[:length]
+        self.header = self._checked_header()
 
     def frames(self) -> Iterator[Data]:
         """Yield the file in pieces, exactly as long as it was when the source was opened."""
@@ -111,13 +102,11 @@ class FileSource:
     def _range(self, begin: int, end: int) -> Iterator[Data]:
         return self._file.pieces(begin, end)
 
-    def _checked_header(self) -> bytes:
+    def _checked_header(self) -> Header:
         """Return the header of a file that is whole: a torn one is told from a broken server before anything is sent."""
         name = str(self.path)
         length = fitting_header_length(self._file.head(PREFIX_BYTES), size_bytes=self.size_bytes, name=name)
-        header = self._file.head(length)
-        parse_header(header, size_bytes=self.size_bytes, name=name)
-        return header
+        return read_header(self._file.head(length), size_bytes=self.size_bytes, name=name)
 
 
 class ArraySource:
@@ -128,16 +117,13 @@ class ArraySource:
 
     def __init__(self, arrays: Mapping[str, Any]) -> None:
         self.arrays = dict(sorted_for_file(arrays))
-        self._header = safetensors_header(self.arrays)
-        self.size_bytes = len(self._header) + sum(array.nbytes for array in self.arrays.values())
-
-    def head(self, length: int) -> bytes:
-        """Return the first bytes; only ever asked for the header."""
-        return self._header[:length]
+        text = safetensors_header(self.arrays)
+        self.size_bytes = len(text) + sum(array.nbytes for array in self.arrays.values())
+        self.header = read_header(text, size_bytes=self.size_bytes, name=self.name)
 
     def frames(self) -> Iterator[Data]:
         """Yield the header, then every array; small ones share frames."""
-        return framed(chain([memoryview(self._header)], map(weight_bytes, self.arrays.values())))
+        return framed(chain([memoryview(self.header.text)], map(weight_bytes, self.arrays.values())))
 
     def pieces(self, tensor: StoredTensor) -> Iterator[Data]:
         """Yield the bytes of the array of that name."""

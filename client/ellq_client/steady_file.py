@@ -27,7 +27,7 @@ class SteadyFile:
         self.modified_ns = self._stat.st_mtime_ns
         """When the file was last modified, in nanoseconds of the file system's clock."""
         self.permissions = permissions_of(self._stat)
-        """Who may read it."""
+        """Its permission bits."""
 
     def head(self, length: int) -> bytes:
         """Return the first bytes."""

@@ -1,6 +1,7 @@
 """What touches every weight: row statistics, selection and cutting. One contract, several makers, the same bits."""
 
 from collections.abc import Callable
+from threading import Lock
 
 from ellq_kernels.contract import Kernels, Weights
 from ellq_kernels.warming import warm_up
@@ -15,7 +16,12 @@ def make_kernels(kind: str, *, threads: int | None = None) -> Kernels:
     """
     if kind not in MAKERS:
         raise ValueError(f"kernels {kind!r} are not one of {', '.join(MAKERS)}")
-    return MAKERS[kind](threads)
+    with _MAKING:
+        return MAKERS[kind](threads)
+
+
+_MAKING = Lock()
+"""numba imports itself in circles: two threads that import it at the same time break each other's import."""
 
 
 def _cpu(threads: int | None) -> Kernels:

@@ -21,17 +21,18 @@ class Scale(NamedTuple):
 
 
 class UnitScale(NamedTuple):
-    """How the magnitudes of each row become fixed-point units. All of shape (rows,).
+    """How the magnitudes of each row become fixed-point units.
 
     x = |w| first second; y = x resolution for p = 1, (x x slack) resolution for p = 2.
     """
 
-    p: Counts
+    p: int
     first: Array
+    """(rows,), as in Scale."""
     second: Array
-    resolution: Array
+    resolution: float
     """2^bits."""
-    slack: Array
+    slack: float
     """Moves an inexact square past its rounding: x x 2^-52 is at least a unit in its last place."""
 
 
@@ -55,10 +56,9 @@ def unit_scale(fixed: FixedPoints, dtype: str, *, upper: bool) -> UnitScale:
     Squares of weights of 32 bits and fewer are exact in float64; only those of F64 need slack.
     """
     inexact = 2.0**-52 if dtype == "F64" and fixed.p == 2 else 0.0
-    rows = len(fixed)
     return UnitScale(
-        np.full(rows, fixed.p),
+        fixed.p,
         *scale_down(fixed.exponents),
-        resolution=np.full(rows, math.ldexp(1.0, fixed.bits)),
-        slack=np.full(rows, 1.0 + inexact if upper else 1.0 - inexact),
+        resolution=math.ldexp(1.0, fixed.bits),
+        slack=1.0 + inexact if upper else 1.0 - inexact,
     )

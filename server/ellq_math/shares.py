@@ -14,11 +14,12 @@ LIMB_BITS = 31
 Limbs = npt.NDArray[np.uint64]
 
 LIMB = (1 << LIMB_BITS) - 1
+"""As a mask, it leaves the lowest limb of a number."""
 
 
 @in_blocks
 def whole_shares(totals: Counts, *, share: Fraction) -> Counts:
-    """Return floor(share total) of every total, from 0 to below 2^62. Shape: (rows,) -> the same, int64.
+    """Return floor(share total) of every total, 0 <= total < 2^62. Shape: (rows,) -> the same, int64.
 
     `share` is from 0 to 1 and has a power of two for its denominator, as all doubles and their squares have.
     """

@@ -19,7 +19,8 @@ ROUNDINGS_A_LEVEL = CHUNK // LANES - 1 + 4
 """Most roundings that any term meets in one level: down its lane, then four halvings of the lanes."""
 
 CHUNKS_AT_ONCE = 64
-"""Chunks that numpy folds side by side: 512 KiB, which a core's cache holds while one lane after the other is added."""
+"""Chunks of a row that numpy folds side by side: 512 KiB for each leading row, so that a core's cache holds a few rows' while
+one lane after the other is added."""
 
 UNIT_ROUNDOFF = 2.0**-53
 

@@ -6,6 +6,7 @@ import select
 from contextlib import suppress
 from queue import Full, Queue
 from threading import Lock, Thread
+from time import monotonic
 
 MOST_EVENTS = 4096
 """Events that may wait to be written; what comes beyond is dropped and counted."""
@@ -42,10 +43,11 @@ class LogWriter(logging.Handler):
             self.handleError(record)
 
     def close(self) -> None:
-        """Write what waits, as long as somebody reads it."""
+        """Write what waits, as long as somebody reads it, for LAST_SECONDS at most."""
+        deadline = monotonic() + LAST_SECONDS
         with suppress(Full):
             self._lines.put(None, timeout=LAST_SECONDS)
-            self._thread.join(LAST_SECONDS)
+            self._thread.join(max(deadline - monotonic(), 0.0))
         super().close()
 
     def _write_all(self) -> None:

@@ -110,7 +110,7 @@ def check_sensitivities(sketch: Sketch, bench: Workbench, planning: Planning) ->
         raise invalid_sketch(f"it {told} sensitivities of tensor {shorten(repr(name))}: it belongs to other tensors")
     for name, felt in sketch.sensitivities.items():
         if len(felt) != counted[name].neurons:
-            told = f"its sensitivities of tensor {shorten(repr(name))} number {len(felt)}, the neurons {counted[name].neurons}"
+            told = f"tensor {shorten(repr(name))} has {counted[name].neurons} neurons, the sketch {len(felt)} sensitivities"
             raise invalid_sketch(f"{told}: it belongs to other tensors")
     weights = sum(plan.weights for plan in counted.values())
     if sketch.weights != weights:

@@ -286,7 +286,7 @@ def test_a_failed_attempt_is_gone_without_the_collector(monkeypatch, no_waiting)
 
 async def test_a_source_that_fails_on_the_way_is_the_error(client, fake, checkpoint, monkeypatch):
     def torn(self):
-        yield self.head(50)
+        yield self.header.text[:50]
         raise SourceError("disk gone")
 
     monkeypatch.setattr("ellq_client.sources.FileSource.frames", torn)

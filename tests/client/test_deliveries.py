@@ -163,7 +163,10 @@ def test_arrays_that_change_meanwhile_are_told(fake):
         return as_sent(frames)
 
     fake.damage = damage
-    with Client(fake.address) as client, pytest.raises(ProtocolError, match="digest"):
+    with (
+        Client(fake.address) as client,
+        pytest.raises(ProtocolError, match="digest, or the weights changed since they were sent"),
+    ):
         client.compress(arrays, rule=RULE).result()
 
 
@@ -215,6 +218,16 @@ def test_a_breach_is_found_out(fake, tmp_path, breach):
     with Client(fake.address) as client, pytest.raises(ProtocolError):
         client.compress(path, tmp_path / "small.safetensors", rule=RULE).result()
     assert [one.name for one in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_whole_bytes_are_the_fault_of_nobody_else(fake):
+    def damage(frames):
+        weights = np.zeros((3, 3), np.float32)
+        return masked(weights.tobytes(), pb.DELIVERY_WHOLE)(frames)
+
+    fake.damage = damage
+    with Client(fake.address) as client, pytest.raises(ProtocolError, match=r"'w' do not have their digest$"):
+        client.compress({"w": np.ones((3, 3), np.float32)}, rule=RULE).result()
 
 
 def test_a_mask_of_what_is_no_weight_is_a_breach(fake):

@@ -1,4 +1,4 @@
-"""Who may not read the weights may not read what is made of them either, nor while it is made."""
+"""What is made of weights has their permission bits at most, also while it is made."""
 
 import os
 from collections.abc import Iterator
@@ -11,9 +11,10 @@ import torch
 from safetensors.numpy import load_file, save_file
 from tests.client.folders.models import INDEX, shard_name, write_model
 from tests.client.formats.conftest import HALF
-from tests.client.formats.onnx_models import everywhere
+from tests.client.formats.onnx_models import everywhere, external, model_of
 
 from ellq_client import Client, pack, unpack, write_report
+from ellq_client.cli.networks import write_network_of_onnx
 from ellq_client.folders.files import PROGRESS
 from ellq_client.folders.finished import REPORT
 from ellq_client.networks import Input, Linear, chain
@@ -120,7 +121,21 @@ def test_a_smaller_network_is_for_those_who_may_read_the_whole(tmp_path):
     (tmp_path / "model.safetensors").chmod(0o600)
     network = chain(Input(3), Linear("a.weight"))
     shrink_file(tmp_path / "model.safetensors", tmp_path / "small.safetensors", network, tmp_path / "network.json")
-    assert bits(tmp_path / "small.safetensors") == 0o600
+    assert bits(tmp_path / "small.safetensors") == bits(tmp_path / "network.json") == 0o600
+
+
+def test_a_network_is_for_those_who_may_read_the_model_and_its_weights(tmp_path):
+    weights = external("weight", np.eye(3, dtype=np.float32), tmp_path, "weights.bin")
+    model = model_of([onnx.helper.make_node("MatMul", ["x", "weight"], ["y"])], [weights], takes=("n", 3), gives=("n", 3))
+    onnx.save(model, tmp_path / "model.onnx")
+    (tmp_path / "weights.bin").chmod(0o600)
+    write_network_of_onnx(tmp_path / "model.onnx", tmp_path / "network.json", force=False, quiet=True)
+    assert bits(tmp_path / "network.json") == 0o600
+
+
+def test_a_network_of_no_file_is_written_for_whom_the_umask_says(tmp_path):
+    chain(Input(3), Linear("a.weight")).save(tmp_path / "network.json")
+    assert bits(tmp_path / "network.json") == 0o644
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from ellq_client import AsyncClient, ClaimRefuted, Client, ErrorBudget, InvalidSketch, verify, write_report
+from ellq.v1 import compression_pb2 as pb
+from ellq_client import AsyncClient, ClaimRefuted, Client, ErrorBudget, InvalidSketch, SourceError, verify, write_report
 from ellq_client.networks import (
     Add,
     BatchNorm,
@@ -24,6 +25,7 @@ from ellq_client.networks import (
     TensorMoments,
     chain,
 )
+from ellq_client.references import RemoteSource
 from ellq_client.reordering import LastLayerFirst
 from ellq_client.sources import open_source
 from ellq_server.embedded import EmbeddedServer
@@ -219,3 +221,9 @@ def test_the_last_layer_first_is_the_same_checkpoint_in_another_order(tmp_path, 
     header.pop("__metadata__", None)
     order = sorted(header, key=lambda name: header[name]["data_offsets"])
     assert order[-3:] == ["out.weight", "conv2.weight", "conv1.weight"]
+
+
+def test_weights_that_the_server_alone_reads_have_no_other_order():
+    source = RemoteSource("s3://models/cnn.safetensors", pb.Manifest(header_bytes=10, header_sha256=bytes(32)), ())
+    with pytest.raises(SourceError, match="read by the server alone"):
+        LastLayerFirst(source, CNN.to_proto().topology)

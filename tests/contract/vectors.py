@@ -15,7 +15,7 @@ import numpy as np
 from google.protobuf import json_format
 
 from ellq.v1 import compression_pb2 as pb
-from tests.server.wire import Caller, cut, gather, read_refusal, stream_of
+from tests.server.wire import HALF, Caller, cut, gather, read_refusal, stream_of
 
 FOLDER = Path(__file__).parents[2] / "proto/vectors"
 
@@ -40,6 +40,7 @@ def requests() -> dict[str, tuple[pb.AnalyzeOptions | pb.CompressOptions, bytes]
             "q.scales": SMALL.astype(np.float16),
         }
     )
+    masked = stream_of({"w": ((np.arange(91 * 91) * 37 % 101 - 50) / 8).reshape(91, 91), "b": np.ones(4, np.float32)})
     nan = SMALL.astype(np.float32)
     nan[1, 2] = np.nan
     return {
@@ -51,6 +52,10 @@ def requests() -> dict[str, tuple[pb.AnalyzeOptions | pb.CompressOptions, bytes]
         "tail_l2_global": (rule(GLOBAL, tail=pb.TailRule(epsilon=0.01, p=2)), two),
         "lq_bound_layer": (rule(LAYER, lq_bound=pb.LqBoundRule(epsilon=0.5, q=0.5, p=2)), one),
         "fraction_neuron_ties": (rule(fraction=pb.FractionRule(pruned_ratio=0.5)), one),
+        "fraction_masked": (
+            pb.CompressOptions(rule=HALF, delivery=pb.DELIVERY_MASK),
+            masked,  # long enough for a mask, whose last byte is not full
+        ),
         "n_of_m": (rule(n_of_m=pb.NOfMRule(n=2, m=4)), one),
         "tail_l2_float8_beside_awq": (rule(tail=pb.TailRule(epsilon=0.25, p=2)), eight),
         "refused_q": (rule(sparsity_index=pb.SparsityIndexRule(q=1)), one),

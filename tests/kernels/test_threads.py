@@ -1,9 +1,10 @@
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from ellq_kernels import Kernels, make_kernels
+from ellq_kernels import MAKERS, Kernels, make_kernels
 from ellq_kernels.cpu import threads
 from ellq_math.values import Cut, Histogram, RowStatistics, Tails
 
@@ -58,3 +59,18 @@ def test_one_maker_serves_many_threads_at_once(kernels: Kernels) -> None:
         for _ in range(3):
             for found, right in zip(pool.map(lambda m: everything(kernels, m), matrices), expected, strict=True):
                 assert_all_same(found, right)
+
+
+def test_makers_are_made_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or two threads would import numba at once, which breaks its circles of imports."""
+    making: list[int] = []
+
+    def make(threads: int | None) -> Kernels:
+        making.append(len(making))
+        time.sleep(0.01)  # long enough for the others to come in, were they let in
+        assert making.pop() == 0
+        return MAKERS["reference"](threads)
+
+    monkeypatch.setitem(MAKERS, "slow", make)
+    with ThreadPoolExecutor(CALLERS) as pool:
+        assert len(list(pool.map(make_kernels, ["slow"] * CALLERS))) == CALLERS

@@ -2,10 +2,12 @@
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Generator, Sequence
 
 import pytest
 
+from ellq_server import bunches
 from ellq_server.bunches import BUNCH_BYTES, events_ahead
 from ellq_server.call import Absence, Closing, Event, Opening
 from ellq_server.header import Header, TensorEntry
@@ -91,6 +93,19 @@ def test_the_opening_waits_for_no_tensor() -> None:
     assert not call.made_by
 
 
+def test_small_tensors_are_handed_over_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    handed_over: list[int] = []
+
+    def counted(values: Generator[deque[Event]]) -> Generator[deque[Event]]:
+        for bunch in values:
+            handed_over.append(len(bunch))
+            yield bunch
+
+    monkeypatch.setattr(bunches, "ahead", counted)
+    list(events_ahead(Call([10] * 1000 + [BUNCH_BYTES]).events()))
+    assert handed_over == [1001, 1]  # the last is the end
+
+
 def test_what_is_ahead_is_one_bunch() -> None:
     call = Call([BUNCH_BYTES // 4] * 64)
     for used, _ in enumerate(events_ahead(call.events())):
@@ -118,10 +133,19 @@ def test_leaving_half_way_closes_the_call(lengths: list[int], taken: int) -> Non
     assert call.closed
 
 
-def test_an_outcome_that_was_used_is_let_go() -> None:
-    call = Call([BUNCH_BYTES] * 3)
-    events = events_ahead(call.events())
-    next(events)
-    seen = weakref.ref(next(events))
-    next(events)  # by then the call itself is past the first
-    assert seen() is None
+def test_an_outcome_that_was_used_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the call works on the next: without a thread, to look at that very moment."""
+    opening, lives = opening_of([BUNCH_BYTES] * 3), list[bool]()
+
+    def events() -> Generator[Event]:
+        yield opening
+        for plan in opening.planning.plans:
+            made = [Outcome(plan, plan.reason)]
+            seen = weakref.ref(made[0])
+            yield made.pop()
+            lives.append(seen() is not None)
+        yield END
+
+    monkeypatch.setattr(bunches, "ahead", lambda values: values)
+    deque(events_ahead(events()), maxlen=0)
+    assert lives == [False] * 3

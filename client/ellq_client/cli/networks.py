@@ -55,11 +55,12 @@ def read_numbers(path: Path) -> Any:
 
 def write_network_of_onnx(path: Path, output: Path, *, force: bool, quiet: bool) -> None:
     """Derive the network of an ONNX file and write it."""
+    from ellq_client.formats.onnx_file import OnnxFile
     from ellq_client.networks.from_onnx import network_of_onnx
 
     check_new(output, force=force)
     network = network_of_onnx(path)
-    network.save(output)
+    network.save(output, permissions=OnnxFile(path).permissions)
     if not quiet:
         unbounded = [node.name for node in network.nodes if node.operation.kind == "unbounded"]
         typer.echo(harmless(f"written    {output}, {counted(len(network.nodes), 'node')}"))

@@ -12,7 +12,8 @@ from ellq.v1.frames import Data
 from ellq.v1.safetensors import LENGTH_BYTES
 from ellq_client.checkpoint import Checkpoint, StoredTensor, parse_header
 from ellq_client.folders.folder import Shard
-from ellq_client.framing import FRAME_BYTES
+from ellq_client.framing import framed
+from ellq_client.headers import read_header
 from ellq_client.packing.reading import open_checkpoint
 from ellq_client.permissions import narrowest
 from ellq_client.sources import Source
@@ -44,19 +45,15 @@ class ChainedSource:
         """Take shards that have no tensor in common."""
         self.name = name
         self._shards = tuple(shards)
-        self._header = chained_header((shard.header, shard.tensors) for shard in shards)
-        self.size_bytes = len(self._header) + sum(shard.payload_bytes for shard in shards)
+        text = chained_header((shard.header, shard.tensors) for shard in shards)
+        self.size_bytes = len(text) + sum(shard.payload_bytes for shard in shards)
+        self.header = read_header(text, size_bytes=self.size_bytes, name=name)
         self.permissions = narrowest(shard.source.permissions for shard in shards)
         self._places = {tensor.name: (shard, tensor) for shard in shards for tensor in shard.tensors}
 
-    def head(self, length: int) -> bytes:
-        """Return the first bytes; only ever asked for the header."""
-        return self._header[:length]
-
     def frames(self) -> Iterator[Data]:
         """Yield the header, then the weights of shard after shard."""
-        for start in range(0, len(self._header), FRAME_BYTES):
-            yield self._header[start : start + FRAME_BYTES]
+        yield from framed([memoryview(self.header.text)])
         for shard in self._shards:
             yield from shard.source.payload(len(shard.header))
 

@@ -11,6 +11,9 @@ from ellq_client.errors import SourceError
 PROGRESS = ".ellq-progress"
 """Name of the folder, inside an output that is not finished, in which the work is done."""
 
+WEIGHTS = ".safetensors"
+"""How names of files of weights end."""
+
 _LEFT_OUT = frozenset({".git", ".cache"})
 """Folders that hold copies of the very weights that are compressed."""
 

@@ -4,17 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ellq_client.checkpoint import StoredTensor, parse_header
+from ellq_client.checkpoint import StoredTensor
 from ellq_client.errors import SourceError
-from ellq_client.folders.files import FolderFile, list_files, refuse
+from ellq_client.folders.files import WEIGHTS, FolderFile, list_files, refuse
 from ellq_client.folders.index import SUFFIX, Index, read_index
 from ellq_client.formats import family_of
 from ellq_client.packing.naming import dense_name
 from ellq_client.packing.source import PackedSource
 from ellq_client.permissions import narrowest
-from ellq_client.sources import FileSource, open_safetensors, read_header
-
-_WEIGHTS = ".safetensors"
+from ellq_client.sources import FileSource, open_safetensors
 
 _OF_TRAINING = ("optimizer", "rng_state", "scaler", "scheduler", "training_args")
 """How names of files begin that lie beside weights and are none, in formats that hold weights."""
@@ -30,10 +28,16 @@ class Shard:
     """When it is dense; that of a packed file is another: see packing.naming."""
     source: FileSource | PackedSource
     """Reads the file, and refuses it when it is no longer the one that was checked."""
-    header: bytes
-    """Its length bytes included."""
-    tensors: tuple[StoredTensor, ...]
-    """In offset order."""
+
+    @property
+    def header(self) -> bytes:
+        """Its length bytes included."""
+        return self.source.header.text
+
+    @property
+    def tensors(self) -> tuple[StoredTensor, ...]:
+        """In offset order."""
+        return self.source.header.tensors
 
     @property
     def path(self) -> Path:
@@ -99,7 +103,7 @@ def open_folder(path: Path) -> Folder:
 
 def _unspeakable(path: Path, files: Mapping[str, FolderFile]) -> Iterator[str]:
     """Yield names that neither an index nor a report can hold; of other files any name can be copied."""
-    for name in (path.resolve().name, *(name for name in files if name.endswith((_WEIGHTS, SUFFIX)) and "/" not in name)):
+    for name in (path.resolve().name, *(name for name in files if name.endswith((WEIGHTS, SUFFIX)) and "/" not in name)):
         try:
             name.encode()
         except UnicodeEncodeError:
@@ -117,7 +121,7 @@ def _weights(path: Path, files: Mapping[str, FolderFile]) -> dict[str, FolderFil
     """Return the files of weights by the names that they have when they are dense."""
     found: dict[str, FolderFile] = {}
     for name, file in files.items():
-        if name.endswith(_WEIGHTS) and "/" not in name:
+        if name.endswith(WEIGHTS) and "/" not in name:
             other = found.setdefault(dense_name(name), file)
             if other is not file:
                 refuse(path, [f"{other.name} and {name} are the same shard, dense and packed; move one of them elsewhere"])
@@ -130,11 +134,11 @@ def _misplaced(index: Index | None, weights: Mapping[str, FolderFile], elsewhere
         if len(weights) == 1:
             return []
         found = ", ".join(sorted(weights)) or "none"
-        alone = f"it has no *{SUFFIX}, so there must be exactly one {_WEIGHTS} file in it; found: {found}"
+        alone = f"it has no *{SUFFIX}, so there must be exactly one {WEIGHTS} file in it; found: {found}"
         return [alone] if weights else [alone, *elsewhere]
     named = set(index.weight_map.values())
     missing, strays = sorted(named - {*weights}), sorted({*weights} - named)
-    missing = [f"{index.name} names the shard {name!r}, which is no {_WEIGHTS} file here" for name in missing]
+    missing = [f"{index.name} names the shard {name!r}, which is no {WEIGHTS} file here" for name in missing]
     strays = [f"{name} is no shard that {index.name} names; move it elsewhere" for name in strays]
     return missing + strays
 
@@ -142,7 +146,7 @@ def _misplaced(index: Index | None, weights: Mapping[str, FolderFile], elsewhere
 def _elsewhere(path: Path, files: Mapping[str, FolderFile]) -> list[str]:
     """Return which weights lie here otherwise than as shards, and what to name instead."""
     formats = [name for name in files if "/" not in name and family_of(Path(name)) and not name.startswith(_OF_TRAINING)]
-    inside = sorted({name.rpartition("/")[0] for name in files if name.endswith(_WEIGHTS) and "/" in name})
+    inside = sorted({name.rpartition("/")[0] for name in files if name.endswith(WEIGHTS) and "/" in name})
     told: list[str] = []
     if formats:
         told.append(f"weights of another format are taken file by file: ellq compress {path / formats[0]} ({_some(formats)})")
@@ -173,8 +177,7 @@ def _open_shard(name: str, file: FolderFile) -> Shard:
     source = open_safetensors(file.path, name=name)
     if name != file.name and isinstance(source, FileSource):
         raise SourceError(f"{file.name} is named like a packed shard, but is not packed; rename it")
-    header = read_header(source)
-    return Shard(name, source, header, parse_header(header, size_bytes=source.size_bytes, name=name))
+    return Shard(name, source)
 
 
 def _contradictions(index: Index, shards: Sequence[Shard]) -> Iterator[str]:

@@ -23,7 +23,7 @@ class Index:
     name: str
     """Name of its file."""
     permissions: int
-    """Who may read it: see permissions."""
+    """Permission bits of its file."""
     text: bytes
     entries: Mapping[str, Any]
     """All of it; `metadata` is an object."""

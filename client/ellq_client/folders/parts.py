@@ -19,9 +19,8 @@ from ellq_client.folders.totals import as_one
 from ellq_client.folders.workplace import Workplace
 from ellq_client.report import Part, Report, ServerCall, report_of
 from ellq_client.requests import Request
-from ellq_client.results import Compression, SourceFile, compression_of, header_digest
+from ellq_client.results import Compression, SourceFile, compression_of
 from ellq_client.retrying import Deadline, Patience
-from ellq_client.sources import read_header
 
 
 @dataclass(frozen=True)
@@ -103,9 +102,8 @@ def _compress_apart(pooled: Pool) -> Generator[Action, Event, Report]:
     """Compress shards in calls of their own; return the report of one."""
     results, sketch = yield from pooled.compress()
     source, first = pooled.task.source, results[0]
-    header = read_header(source)
     return as_one(
-        SourceFile(source.name, source.size_bytes, header_digest(header)),
+        SourceFile(source.name, source.size_bytes, source.header.sha256),
         [_timeless(result) for result in results],
         global_=indices_of(sketch, first.indices, ignore_zeros=first.request.ignore_zeros),
     )

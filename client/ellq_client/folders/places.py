@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ellq_client.errors import InvalidOutput, OutputError
-from ellq_client.folders.files import trees_of
+from ellq_client.folders.files import WEIGHTS, trees_of
 from ellq_client.formats import family_of
 from ellq_client.permissions import create_file, permissions_of
-
-_WEIGHTS = ".safetensors"
 
 
 @contextmanager
@@ -31,7 +29,7 @@ def check_folder_place(source: Path, output: Path) -> None:
 
     Errors: InvalidOutput.
     """
-    if not os.path.isdir(output) and (output.suffix.lower() == _WEIGHTS or family_of(output) is not None):
+    if not os.path.isdir(output) and (output.suffix.lower() == WEIGHTS or family_of(output) is not None):
         raise InvalidOutput(f"{output} is named like a file, but {source} is a folder and comes back as one; name a folder")
     root, place = source.resolve(), output.resolve()
     if root.is_relative_to(place) or any(place.is_relative_to(tree) for tree in trees_of(root)):

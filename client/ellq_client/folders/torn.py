@@ -15,14 +15,15 @@ _WHY = "its shard alone does not tell what it is"
 
 def without_torn(request: Request, shards: Sequence[Shard]) -> Request:
     """Return the request without the tensors that mean something else in the whole folder than in their shard."""
-    torn = dict.fromkeys(_torn(shards), left_alone(_WHY))
-    if not torn:
+    alone = dict.fromkeys(torn(shards), left_alone(_WHY))
+    if not alone:
         return request
     weights = [tensor.name for shard in shards for tensor in shard.tensors if _could_be_weights(tensor)]
-    return replace(request, exclude=(*request.exclude, *globs_of(torn, weights)))
+    return replace(request, exclude=(*request.exclude, *globs_of(alone, weights)))
 
 
-def _torn(shards: Sequence[Shard]) -> Iterator[str]:
+def torn(shards: Sequence[Shard]) -> Iterator[str]:
+    """Yield the names of these tensors."""
     whole = read_meanings(list(_one_after_the_other(shards)))
     for shard in shards:
         alone = read_meanings(shard.tensors)

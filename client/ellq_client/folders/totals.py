@@ -3,11 +3,13 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from math import hypot, inf, nextafter
 from pathlib import Path
 
 from ellq_client.folders.chain import chained_header
 from ellq_client.folders.folder import Folder
+from ellq_client.folders.torn import torn
 from ellq_client.packing.entropies import PackedSizes, together
 from ellq_client.report import FolderCompression, FolderReport, OutputFile, Report
 from ellq_client.results import SourceFile, header_digest
@@ -58,7 +60,7 @@ def result_of(folder: Folder, told: FolderReport, output: Path, *, confirmed: bo
         indices=first.indices,
         rule=first.request.rule,
         tensors=tuple(_numbered(reports)),
-        summary=replace(summary, warnings=(*_size_warning(folder), *summary.warnings)),
+        summary=replace(summary, warnings=(*_size_warning(folder), *_torn_warnings(folder, reports), *summary.warnings)),
         output=output,
         weights=None,
         packed=_packed(reports),
@@ -164,6 +166,14 @@ def _together(alike: Sequence[ReportWarning]) -> ReportWarning:
         text = text.replace(one, many, 1)
     total = sum(int(count[1]) for count in counts if count)
     return replace(alike[0], text=_COUNT.sub(f"{total} ", text, count=1))
+
+
+def _torn_warnings(folder: Folder, reports: Sequence[Report]) -> Iterator[ReportWarning]:
+    """Warn of what was left alone without anybody having asked for it. Of shards in one stream the server warns itself."""
+    excluded = {tensor.name for report in reports for tensor in report.tensors if tensor.reason == "excluded"}
+    for name in islice((name for name in torn(folder.shards) if name in excluded), MOST_WARNINGS):
+        told = f"{name} was left alone: what it stands for is told in another shard, as by a scale; put both into one"
+        yield ReportWarning("torn_layer", name, told)
 
 
 def _size_warning(folder: Folder) -> Iterator[ReportWarning]:

@@ -12,6 +12,7 @@ from ellq_client.counting import counted
 from ellq_client.errors import SourceError
 from ellq_client.formats.contents import Contents, Entry
 from ellq_client.framing import FRAME_BYTES, framed
+from ellq_client.headers import read_header
 
 
 class FormatSource:
@@ -29,22 +30,19 @@ class FormatSource:
             raise SourceError(f"{path} holds no tensors that can be sent{reasons and f' ({reasons})'}")
         _check_names(path, self._entries)
         lengths = {name: stored_bytes(entry.dtype, entry.shape) for name, entry in self._entries.items()}
-        self._header = header_of((one.name, one.dtype, one.shape, lengths[one.name]) for one in self._entries.values())
-        self.size_bytes = len(self._header) + sum(lengths.values())
+        text = header_of((one.name, one.dtype, one.shape, lengths[one.name]) for one in self._entries.values())
+        self.size_bytes = len(text) + sum(lengths.values())
+        self.header = read_header(text, size_bytes=self.size_bytes, name=self.name)
 
     @property
     def permissions(self) -> int:
         """Permission bits that all files have in common of which it is read."""
         return self.contents.permissions
 
-    def head(self, length: int) -> bytes:
-        """Return the first bytes; only ever asked for the header."""
-        return self._header[:length]
-
     def frames(self) -> Iterator[Data]:
         """Yield the header, then tensor after tensor. Errors: SourceError, also when the file changed meanwhile."""
         self.contents.check_unchanged()
-        yield from framed(chain([memoryview(self._header)], map(_bytes_of, self._entries.values())))
+        yield from framed(chain([memoryview(self.header.text)], map(_bytes_of, self._entries.values())))
         self.contents.check_unchanged()
 
     def pieces(self, tensor: StoredTensor) -> Iterator[Data]:

@@ -77,11 +77,14 @@ class Network:
         nodes = tuple(Node(node.name, operation_from_proto(node), *node.inputs) for node in message.topology.nodes)
         return cls(nodes, message.topology.output, InputKnowledge.from_proto(message.inputs))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the network as JSON, which any language reads as the message ellq.v1.Network. Errors: OutputError."""
+    def save(self, path: str | os.PathLike[str], *, permissions: int = ORDINARY) -> None:
+        """Write the network as JSON, which any language reads as the message ellq.v1.Network. Errors: OutputError.
+
+        The file gets at most these permission bits: those of what the network is made of.
+        """
         text = json_format.MessageToJson(self.to_proto(), preserving_proto_field_name=True, indent=1)
         check_place(Path(path))
-        file = PartialFile(Path(path), permissions=ORDINARY)
+        file = PartialFile(Path(path), permissions=permissions)
         try:
             file.restart()
             file.write(text.encode() + b"\n")

@@ -7,6 +7,7 @@ from pathlib import Path
 from ellq.v1.frames import Data
 from ellq_client.checkpoint import StoredTensor
 from ellq_client.framing import FRAME_BYTES, framed
+from ellq_client.headers import read_header
 from ellq_client.packing.reading import PackedCheckpoint
 from ellq_client.steady_file import SteadyFile
 
@@ -22,19 +23,16 @@ class PackedSource:
         self.modified_ns = self._file.modified_ns
         self.permissions = self._file.permissions
         with PackedCheckpoint(path) as opened:
-            self._header, self.size_bytes = opened.header, opened.size_bytes
-
-    def head(self, length: int) -> bytes:
-        """Return the first bytes; only ever asked for the header."""
-        return self._header[:length]
+            self.size_bytes = opened.size_bytes
+            self.header = read_header(opened.header, size_bytes=self.size_bytes, name=self.name)
 
     def frames(self) -> Iterator[Data]:
         """Yield the header, then the weights. Errors: SourceError, also when the file changed or a digest is wrong."""
-        return framed(chain([memoryview(self._header)], self._payload()))
+        return framed(chain([memoryview(self.header.text)], self._payload()))
 
     def payload(self, header_bytes: int) -> Iterator[Data]:
         """Yield all that comes behind the header of so many bytes."""
-        assert header_bytes == len(self._header), "there is one header"
+        assert header_bytes == self.header.length_bytes, "there is one header"
         return framed(self._payload())
 
     def pieces(self, tensor: StoredTensor) -> Iterator[Data]:

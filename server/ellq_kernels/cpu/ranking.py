@@ -31,11 +31,11 @@ def pick_largest(bits: Bits, fmt: Format, kept: int, room: Bits) -> tuple[int, i
     """
     if len(bits) <= FEW:
         return pick_of_few(room, gather_between(bits, fmt, 0, fmt.infinity, room), kept)
-    return pick_of_many(bits, fmt, kept, room)
+    return rank_many(bits, fmt, kept, room)
 
 
 @kernel
-def pick_of_many(bits: Bits, fmt: Format, kept: int, room: Bits) -> tuple[int, int]:
+def rank_many(bits: Bits, fmt: Format, kept: int, room: Bits) -> tuple[int, int]:
     """Return what pick_largest does, for more than FEW keys. Apart from it, or short rows would pay for what it needs."""
     low, from_low = 0, len(bits)
     high, from_high = fmt.infinity, 0

@@ -38,5 +38,7 @@ def _rounded_down(typing: Any, lanes: Any) -> Typed:
 
 
 rounded_up = named(_rounded_up)
+"""The nearest whole numbers that are not below, as int64; of numbers from 0 to below 2^63."""
+
 rounded_down = named(_rounded_down)
-"""The nearest whole numbers that are not below, and not above, as int64; of numbers from 0 to below 2^63."""
+"""The nearest whole numbers that are not above, as int64; of numbers from 0 to below 2^63."""

@@ -53,11 +53,11 @@ def pick_within(bits: Bits, fmt: Format, budget: int, units: RowUnits, room: Bit
     if len(bits) <= FEW:
         key, stay, more = pay_few(room, gather_between(bits, fmt, 0, fmt.infinity, room), fmt, budget, units, costs)
         return key, stay, stay + more
-    return pick_of_many(bits, fmt, budget, units, room, costs)
+    return pay_many(bits, fmt, budget, units, room, costs)
 
 
 @kernel
-def pick_of_many(bits: Bits, fmt: Format, budget: int, units: RowUnits, room: Bits, costs: Counts) -> tuple[int, int, int]:
+def pay_many(bits: Bits, fmt: Format, budget: int, units: RowUnits, room: Bits, costs: Counts) -> tuple[int, int, int]:
     """Return what pick_within does, for more than FEW keys. Apart from it, or short rows would pay for what it needs."""
     at, left, step = Bracket(0, fmt.infinity, 0, len(bits), 0), bits, 0
     while len(left) > FEW and at.high - at.low > 1:
@@ -75,8 +75,7 @@ def pick_of_many(bits: Bits, fmt: Format, budget: int, units: RowUnits, room: Bi
         goes = (budget - at.spent) // highest(units_up(keys_at(left, 0, fmt), fmt, units))
         key, stay, more = at.low, len(left) - goes, 0
     else:
-        found = gather_between(left, fmt, at.low, at.high, room)
-        key, stay, more = pay_few(room, found, fmt, budget - at.spent, units, costs)
+        key, stay, more = pay_few(room, len(left), fmt, budget - at.spent, units, costs)
     return (key, stay, stay + more + at.from_high) if stay > 0 else (0, 0, 0)
 
 

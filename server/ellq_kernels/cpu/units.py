@@ -22,8 +22,11 @@ class RowUnits(NamedTuple):
 
 @part
 def units_of_row(units: UnitScale, row: int) -> RowUnits:
-    """Return the units of a row. Powers of two may be multiplied in any order: what that rounds is far below a unit."""
-    p, resolution = units.p[row], units.resolution[row] * units.slack[row]
+    """Return the units of a row. Powers of two may be multiplied in any order: what that rounds is far below a unit.
+
+    The slack is none, but it goes with one, the resolution, which moves the rounded bits of x x slack and changes none.
+    """
+    p, resolution = units.p, units.resolution * units.slack
     return RowUnits(p, units.first[row], units.second[row] * (resolution if p == 1 else 1.0), resolution)
 
 

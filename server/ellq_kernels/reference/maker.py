@@ -207,9 +207,9 @@ def _tails_of(weights: ReferenceWeights, gone: torch.Tensor, zero: torch.Tensor)
 
 def _units(magnitudes: torch.Tensor, scale: UnitScale) -> torch.Tensor:
     """Return the fixed-point shares of rows before they are rounded to integers. Shape: (rows, n) -> the same."""
-    p, first, second, resolution, slack = (on_device(part, magnitudes)[:, None] for part in scale)
+    first, second = (on_device(part, magnitudes)[:, None] for part in (scale.first, scale.second))
     x = magnitudes * first * second
-    return torch.where(p == 1, x, x * x * slack) * resolution
+    return (x if scale.p == 1 else x * x * scale.slack) * scale.resolution
 
 
 def _units_up(magnitudes: torch.Tensor, scale: UnitScale) -> torch.Tensor:

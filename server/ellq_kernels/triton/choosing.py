@@ -1,8 +1,8 @@
 """Which weights of every group stay: the bits of the threshold, found by bisection over keys that stay in registers.
 
 A step of the bisection counts, or adds up units of, all keys on one side of the middle of what is left. So a group is read
-once, and 15 steps at most settle 16 bits. Compiled for an H100, a step takes 2.1 instructions for each BF16 weight of a row of
-2048 and more, all else 21. A histogram of 8-bit digits would take two steps, of an estimated 40 each: its counters collide
+once, and 15 steps at most settle 16 bits. Compiled for an H100, a step takes 2.2 instructions for each BF16 weight of a row of
+8192, all else 21. A histogram of 8-bit digits would take two steps, of an estimated 40 each: its counters collide
 where all weights share six exponents. Between the smallest and the largest of a row lie some eleven binary digits of BF16 (an
 estimate too); F32 ends when the count is met.
 """

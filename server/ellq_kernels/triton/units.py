@@ -15,8 +15,12 @@ INEXACT = tl.constexpr(INEXACT_BITS)
 
 
 def unit_scales(fixed: FixedPoints, dtype: str, *, upper: bool, device: torch.device) -> torch.Tensor:
-    """Return ellq_kernels.scaling.UnitScale as rows of a table. Shape: (5, neurons) float64."""
-    return torch.from_numpy(np.stack(unit_scale(fixed, dtype, upper=upper)).astype(np.float64)).to(device)
+    """Return ellq_kernels.scaling.UnitScale as rows of a table. Shape: (5, neurons) float64.
+
+    Its scalars too: a float that is handed to a kernel arrives as float32.
+    """
+    rows = np.broadcast_arrays(*unit_scale(fixed, dtype, upper=upper))
+    return torch.from_numpy(np.stack(rows).astype(np.float64)).to(device)
 
 
 @kernel

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -56,18 +57,29 @@ def rates_of(size: str, place: int, name: str, folder: Path, limit_seconds: floa
 
 
 def run(part: Part, *, interpreted: bool) -> Ended:
-    """Run a part to its end, or to its limit."""
+    """Run a part to its end, or to its limit: then whatever it has started ends with it, a compiler above all."""
     environment = os.environ | ({"TRITON_INTERPRET": "1"} if interpreted else {})
     command = [sys.executable, *part.arguments]
     start = time.perf_counter()
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
     try:
         output, _ = process.communicate(timeout=part.limit_seconds)
         why = f"ended with {process.returncode}" if process.returncode else ""
     except subprocess.TimeoutExpired:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         output, _ = process.communicate()
         why = f"took longer than its {part.limit_seconds:g} seconds"
+    except BaseException:  # Ctrl-C does not reach another session
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     return Ended(part.name, time.perf_counter() - start, why, output[-LAST_WORDS:], _records(part.records))
 
 

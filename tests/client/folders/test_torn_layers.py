@@ -54,6 +54,9 @@ def test_what_a_shard_tears_apart_stays_as_it_is(client: Client, tmp_path: Path,
             np.testing.assert_array_equal(bytes_of(output, file, name), bytes_of(model, file, name))
             assert result[name].treatment == "pass_through"
     assert {result[f"plain{number}.weight"].treatment for number in (0, 1)} == {"compress"}
+    left = {name for shard in (first, second) for name in shard if result[name].reason == "excluded"}
+    assert {warning.subject for warning in result.summary.warnings if warning.code == "torn_layer"} == left
+    assert left or scope == "global"
     assert verify(model, output, output / "ellq-report.json").report_checked
 
 
