@@ -127,5 +127,6 @@ class ArraySource:
 
     def pieces(self, tensor: StoredTensor) -> Iterator[Data]:
         """Yield the bytes of the array of that name."""
-        view = weight_bytes(self.arrays[tensor.name])
-        return (view[start : start + FRAME_BYTES] for start in range(0, len(view), FRAME_BYTES))
+        view = weight_bytes(self.arrays[tensor.name])  # perhaps a copy: only once somebody takes the first piece
+        for start in range(0, len(view), FRAME_BYTES):
+            yield view[start : start + FRAME_BYTES]

@@ -32,7 +32,7 @@ class SteadyFile:
     def head(self, length: int) -> bytes:
         """Return the first bytes."""
         try:
-            with self.path.open("rb") as file:
+            with open(self.path, "rb", opener=_without_waiting) as file:
                 return file.read(length)
         except OSError as error:
             raise SourceError(f"cannot read {self.path}: {error.strerror}") from error
@@ -44,7 +44,7 @@ class SteadyFile:
         What changed before or meanwhile is refused.
         """
         try:
-            with self.path.open("rb") as file:
+            with open(self.path, "rb", opener=_without_waiting) as file:
                 self._check(os.fstat(file.fileno()))
                 yield file
                 self._check(os.fstat(file.fileno()))
@@ -76,3 +76,8 @@ class SteadyFile:
     def _check(self, now: os.stat_result) -> None:
         if (now.st_size, now.st_mtime_ns, now.st_ino) != (self._stat.st_size, self._stat.st_mtime_ns, self._stat.st_ino):
             raise SourceError(f"{self.path} changed while it was read")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a path; a pipe that stands there by now would else be waited for, and its writer may never come."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

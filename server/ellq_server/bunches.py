@@ -6,7 +6,7 @@ from contextlib import closing
 
 from ellq_server.ahead import ahead
 from ellq_server.call import Event, Opening
-from ellq_server.replies import BATCH_BYTES
+from ellq_server.replies import BATCH_BYTES, room_of
 from ellq_server.workbench import Outcome
 
 BUNCH_BYTES = BATCH_BYTES
@@ -32,11 +32,15 @@ def events_ahead(events: Generator[Event]) -> Iterator[Event]:
 
 
 def _bunched(events: Iterator[Event]) -> Generator[deque[Event]]:
-    """Yield bunches of BUNCH_BYTES or more, the last one of whatever is left. Whoever takes one empties it."""
+    """Yield bunches of BUNCH_BYTES or more, the last one of whatever is left. Whoever takes one empties it.
+
+    Room is counted as for a batch of reports: else the smallest tensors would make bunches without end, in memory that nobody
+    reserved, and a call that was cancelled would be noticed only behind them.
+    """
     bunch, held_bytes = deque[Event](), 0
     for event in events:
         bunch.append(event)
-        held_bytes += event.plan.entry.length_bytes if isinstance(event, Outcome) else 0
+        held_bytes += room_of(event) if isinstance(event, Outcome) else 0
         del event  # or its weights would live as long as the next ones are worked on
         if held_bytes >= BUNCH_BYTES:
             yield bunch

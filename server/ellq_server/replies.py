@@ -56,7 +56,7 @@ class Replies:
             if isinstance(event, Outcome):
                 totals.add(event)
                 batch.append(event)
-                room += _room(event)
+                room += room_of(event)
                 if self._request.neuron_reports or room >= BATCH_BYTES:
                     yield from self._report(batch)
                     batch, room = [], 0
@@ -124,7 +124,7 @@ class Replies:
         return self._response(summary=summary)
 
 
-def _room(outcome: Outcome) -> int:
+def room_of(outcome: Outcome) -> int:
     """Return about how many bytes an outcome takes: in its frames, or because it holds weights that were not sent."""
     payload = outcome.plan.entry.length_bytes if outcome.payload is None else len(outcome.payload)
     return REPORT_BYTES + 4 * len(outcome.plan.entry.name) + payload

@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_client import Client, Fraction, ProtocolError, SourceError, SparsityIndex, pack
+from ellq_client import sources as source_module
 from ellq_client.deliveries import BLOCK_WEIGHTS, Mask
 from ellq_client.framing import FRAME_BYTES
 from ellq_client.requests import Request
@@ -153,6 +154,32 @@ def test_weights_that_change_meanwhile_are_told(fake, tmp_path):
     with Client(fake.address) as client, pytest.raises(SourceError, match="changed while it was read"):
         client.compress(path, tmp_path / "small.safetensors", rule=RULE).result()
     assert not (tmp_path / "small.safetensors").exists()
+
+
+def test_a_pipe_in_place_of_the_source_is_not_waited_for(fake, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file({"w": np.ones((200, 200), np.float32)}, path)
+
+    def damage(frames):
+        path.unlink()
+        os.mkfifo(path)
+        return as_sent(frames)
+
+    fake.damage = damage
+    with Client(fake.address) as client, pytest.raises(SourceError, match="changed while it was read"):
+        client.compress(path, tmp_path / "small.safetensors", rule=RULE).result()
+    assert [one.name for one in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_a_tensor_is_read_again_only_in_its_turn(tmp_path, tensors, monkeypatch):
+    read = []
+    taken = source_module.weight_bytes
+    monkeypatch.setattr(source_module, "weight_bytes", lambda array: read.append(array.shape) or taken(array))
+    source = source_module.ArraySource(tensors)
+    pieces = [source.pieces(stored) for stored in source.header.tensors]
+    assert not read
+    assert next(pieces[0])
+    assert len(read) == 1
 
 
 def test_arrays_that_change_meanwhile_are_told(fake):

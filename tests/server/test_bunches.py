@@ -13,6 +13,7 @@ from ellq_server.call import Absence, Closing, Event, Opening
 from ellq_server.header import Header, TensorEntry
 from ellq_server.planning import plan_tensors
 from ellq_server.refusals import TruncatedStream
+from ellq_server.replies import REPORT_BYTES
 from ellq_server.requests import Selection
 from ellq_server.workbench import Outcome
 
@@ -93,17 +94,28 @@ def test_the_opening_waits_for_no_tensor() -> None:
     assert not call.made_by
 
 
-def test_small_tensors_are_handed_over_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    handed_over: list[int] = []
+@pytest.fixture
+def handed_over(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Lengths of the bunches that are made."""
+    found: list[int] = []
 
     def counted(values: Generator[deque[Event]]) -> Generator[deque[Event]]:
         for bunch in values:
-            handed_over.append(len(bunch))
+            found.append(len(bunch))
             yield bunch
 
     monkeypatch.setattr(bunches, "ahead", counted)
+    return found
+
+
+def test_small_tensors_are_handed_over_together(handed_over: list[int]) -> None:
     list(events_ahead(Call([10] * 1000 + [BUNCH_BYTES]).events()))
     assert handed_over == [1001, 1]  # the last is the end
+
+
+def test_the_smallest_make_no_bunch_without_end(handed_over: list[int]) -> None:
+    list(events_ahead(Call([BUNCH_BYTES] + [1] * 10_000).events()))
+    assert max(handed_over) <= BUNCH_BYTES // REPORT_BYTES
 
 
 def test_what_is_ahead_is_one_bunch() -> None:

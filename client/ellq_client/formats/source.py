@@ -47,8 +47,9 @@ class FormatSource:
 
     def pieces(self, tensor: StoredTensor) -> Iterator[Data]:
         """Yield the bytes of the tensor of that name. Errors: SourceError."""
-        view = _bytes_of(self._entries[tensor.name])
-        return (view[start : start + FRAME_BYTES] for start in range(0, len(view), FRAME_BYTES))
+        view = _bytes_of(self._entries[tensor.name])  # only once somebody takes the first piece
+        for start in range(0, len(view), FRAME_BYTES):
+            yield view[start : start + FRAME_BYTES]
 
 
 def _check_names(path: Path, names: Iterable[str]) -> None:
