@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from ellq.v1 import compression_pb2 as pb
+from ellq_server import deliveries
+from tests.server.test_networks import MOMENTS, NETWORK, RULES, STREAM
 from tests.server.wire import HALF, Answer, Caller, stream_of
 
 DTYPES = [np.float64, np.float32, np.float16, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2]
@@ -97,3 +99,12 @@ def test_what_cannot_be_asked_for_is_refused(caller: Caller, delivery: int) -> N
 def test_an_unchanged_answer_says_nothing_of_deliveries(caller: Caller) -> None:
     answer = caller.compress(stream_of({"w": weights((257, 259), np.float32)}))
     assert answer.reports["w"].payload.delivery == pb.DELIVERY_UNSPECIFIED
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_networks_are_masked_like_anything_else(caller: Caller, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(deliveries, "WHOLE_BYTES", 1)
+    asked = {"network": NETWORK, "moments": MOMENTS, "remove_dead_neurons": True}
+    answer = caller.compress(STREAM, RULES[name], delivery=pb.DELIVERY_MASK, **asked)
+    assert expanded(answer, STREAM) == caller.compress(STREAM, RULES[name], **asked).data
+    assert {report.payload.delivery for report in answer.reports.values()} > {pb.DELIVERY_AS_SENT}
