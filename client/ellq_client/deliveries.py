@@ -80,22 +80,23 @@ class Mask:
         self._frames = framed(map(memoryview, pieces))  # all but the last are covered by whole bytes of the mask
         self._frame = memoryview(b"")
         self._mask = bytearray()
-        self._block = np.empty(BLOCK_WEIGHTS, f"u{itemsize}")
+        self._words = np.dtype(f"u{itemsize}")
 
     def take(self, data: memoryview) -> Iterator[memoryview]:
         """Take the next bytes of the mask and yield the weights that they cover, each view before the next overwrites it."""
         self._mask += data
+        block = np.empty(BLOCK_WEIGHTS, self._words)
         while (needed := self._needed_bytes()) and needed <= len(self._mask):
-            mask, weights = np.frombuffer(self._mask[:needed], np.uint8), np.frombuffer(self._frame, self._block.dtype)
+            mask, weights = np.frombuffer(self._mask[:needed], np.uint8), np.frombuffer(self._frame, self._words)
             del self._mask[:needed]
             self._frame = memoryview(b"")
             for start in range(0, len(weights), BLOCK_WEIGHTS):
                 some = weights[start : start + BLOCK_WEIGHTS]
                 kept = np.unpackbits(mask[start // 8 : (start + BLOCK_WEIGHTS) // 8], count=len(some), bitorder="little")
-                yield np.multiply(some, kept, out=self._block[: len(some)], dtype=some.dtype).data.cast("B")
+                yield np.multiply(some, kept, out=block[: len(some)], dtype=self._words).data.cast("B")
 
     def _needed_bytes(self) -> int:
         """Return the length of the mask of the next frame; 0 when there is none."""
         if not self._frame:
             self._frame = memoryview(next(self._frames, b""))
-        return -(-len(self._frame) // (8 * self._block.itemsize))
+        return -(-len(self._frame) // (8 * self._words.itemsize))
