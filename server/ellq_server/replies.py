@@ -1,13 +1,14 @@
 """From what a call finds to the frames that are sent: batched, so that many small tensors are not as many frames."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
+from itertools import chain
 
 from ellq.v1 import compression_pb2 as pb
 from ellq.v1.frames import Data
 from ellq_server import __version__
 from ellq_server.call import Closing, Event, Opening
-from ellq_server.deliveries import delivered_bytes, delivery_of
+from ellq_server.deliveries import delivered, delivery_of
 from ellq_server.network_values import network_to_wire
 from ellq_server.planning import Plan
 from ellq_server.requests import Request
@@ -93,21 +94,19 @@ class Replies:
         with self._stopwatch("write"):
             reports = [report_to_wire(one, self._request) for one in outcomes]
             pairs = zip(outcomes, reports, strict=True)
-            payloads = [self._deliver(one, report) for one, report in pairs if one.payload is not None]
+            deliveries = [self._deliver(one, report) for one, report in pairs if one.payload is not None]
         yield self._response(reports=pb.TensorReports(reports=reports))
         if self._request.neuron_reports:
             for outcome in outcomes:
                 yield from (self._response(neurons=neurons) for neurons in neuron_reports(outcome, self._request))
         if self._request.sends_weights:
-            yield from _data(payloads)
+            yield from _data(chain.from_iterable(deliveries))
 
-    def _deliver(self, outcome: Outcome, report: pb.TensorReport) -> memoryview:
-        """Return what is sent of a tensor's bytes, and note in its report what that is."""
-        assert outcome.payload is not None
-        if not self._request.masks:
-            return outcome.payload
-        report.payload.delivery = delivery_of(outcome)
-        return delivered_bytes(outcome, report.payload.delivery)
+    def _deliver(self, outcome: Outcome, report: pb.TensorReport) -> Iterator[memoryview]:
+        """Note in a tensor's report how its bytes are sent, and return what makes them."""
+        if self._request.masks:
+            report.payload.delivery = delivery_of(outcome)
+        return delivered(outcome, report.payload.delivery)
 
     def _close(self, closing: Closing, totals: Totals) -> Response:
         summary = totals.summary(self._request)
@@ -143,7 +142,7 @@ def _batched(plans: Sequence[Plan]) -> Iterator[list[pb.TensorPlan]]:
         yield batch
 
 
-def _data(payloads: Sequence[memoryview]) -> Iterator[Data]:
+def _data(payloads: Iterable[memoryview]) -> Iterator[Data]:
     """Yield the bytes of all payloads in frames of CHUNK_BYTES; only the last frame is shorter."""
     held = bytearray()
     for payload in payloads:

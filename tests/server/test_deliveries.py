@@ -108,3 +108,10 @@ def test_networks_are_masked_like_anything_else(caller: Caller, monkeypatch: pyt
     answer = caller.compress(STREAM, RULES[name], delivery=pb.DELIVERY_MASK, **asked)
     assert expanded(answer, STREAM) == caller.compress(STREAM, RULES[name], **asked).data
     assert {report.payload.delivery for report in answer.reports.values()} > {pb.DELIVERY_AS_SENT}
+
+
+def test_a_mask_is_made_block_by_block() -> None:
+    words = np.random.default_rng(0).integers(0, 2, 2 * deliveries.BLOCK_WEIGHTS + 13, np.uint16)
+    blocks = list(deliveries.mask_of(words.data.cast("B"), "BF16"))
+    assert max(map(len, blocks)) == deliveries.BLOCK_WEIGHTS // 8
+    assert b"".join(blocks) == np.packbits(words != 0, bitorder="little").tobytes()
