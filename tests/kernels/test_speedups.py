@@ -55,17 +55,25 @@ def test_threads_that_share_a_row_keep_the_first_ties(dtype: str, width: int) ->
     assert_identical(matrix.unloaded(kernels, weights), np.where(goes, np.zeros_like(matrix.bits), matrix.bits))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("fan_in", [31, 32, 33, 384, 5000])
-@pytest.mark.parametrize("kind", ["bell curve", "few values", "wide"])
-def test_candidates_that_are_moved_together(dtype: str, fan_in: int, kind: str) -> None:
-    """Every way in which counting narrows a row; "wide" are all exponents that the dtype has."""
-    matrix, kernels = bell_curve(dtype, 40, fan_in), make_kernels("cpu")
-    random = np.random.default_rng(2)
+def rows_of(kind: str, dtype: str, fan_in: int, random: np.random.Generator) -> Matrix:
+    """Return 40 rows: "wide" are all exponents that the dtype has, "misleading" large wherever a sample of sixteen looks."""
+    matrix = bell_curve(dtype, 40, fan_in)
     if kind == "few values":
         matrix.bits[:] = random.choice(matrix.bits[0, :5], matrix.bits.shape)
     elif kind == "wide":
         matrix.bits[:] = random.integers(0, infinity_key(dtype), matrix.bits.shape)
+    elif kind == "misleading":
+        matrix.bits[:, :: max(fan_in // 16, 1)] = infinity_key(dtype) - 1
+    return matrix
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("fan_in", [31, 32, 33, 384, 5000])
+@pytest.mark.parametrize("kind", ["bell curve", "few values", "wide"])
+def test_candidates_that_are_moved_together(dtype: str, fan_in: int, kind: str) -> None:
+    """Every way in which counting narrows a row."""
+    random, kernels = np.random.default_rng(2), make_kernels("cpu")
+    matrix = rows_of(kind, dtype, fan_in, random)
     kept = random.integers(0, fan_in + 1, (40, 1))
     cut = kernels.keep_largest(matrix.load(kernels), kept, width=fan_in)
     assert_same(cut, measuring.keep_largest(matrix.magnitudes, kept, width=fan_in))
@@ -75,15 +83,9 @@ def test_candidates_that_are_moved_together(dtype: str, fan_in: int, kind: str) 
 @pytest.mark.parametrize("fan_in", [15, 16, 17, 32, 33, 384, 5000])
 @pytest.mark.parametrize("kind", ["bell curve", "few values", "wide", "misleading"])
 def test_budgets_that_end_anywhere(dtype: str, fan_in: int, kind: str) -> None:
-    """Every way in which adding up narrows a row; "misleading" are rows that are large wherever a sample of sixteen looks."""
-    matrix, kernels = bell_curve(dtype, 40, fan_in), make_kernels("cpu")
-    random = np.random.default_rng(3)
-    if kind == "few values":
-        matrix.bits[:] = random.choice(matrix.bits[0, :5], matrix.bits.shape)
-    elif kind == "wide":
-        matrix.bits[:] = random.integers(0, infinity_key(dtype), matrix.bits.shape)
-    elif kind == "misleading":
-        matrix.bits[:, :: max(fan_in // 16, 1)] = infinity_key(dtype) - 1
+    """Every way in which adding up narrows a row."""
+    random, kernels = np.random.default_rng(3), make_kernels("cpu")
+    matrix = rows_of(kind, dtype, fan_in, random)
     for fixed in (fixed_points(matrix.magnitudes, p) for p in (1, 2)):
         weights = matrix.load(kernels)
         budgets = (kernels.unit_totals(weights, fixed) * random.uniform(0, 1.01, 40) ** 4).astype(np.int64)
