@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ellq.v1.quantized import QuantizedLayers, Stored, ends_with_any, find_quantized
+from ellq.v1.quantized import QuantizedLayers, Stored, ends_with_any, find_quantized, leaf_of
 from ellq.v1.scales import Scale, Scales, find_scales
 
 QUANTIZED, SCALE, SCALE_UNUSABLE = "quantized", "scale", "scale_unusable"
@@ -27,8 +27,9 @@ class Meanings:
         if name in scales.unusable:
             return SCALE_UNUSABLE
         # scales and zero points of a layer whose codes are in another shard
-        orphan = name not in scales.usable and ends_with_any(name, self.quantized.endings)
-        return QUANTIZED if orphan else None
+        quantized = self.quantized
+        orphan = ends_with_any(name, quantized.endings) or leaf_of(name) in quantized.leaves
+        return QUANTIZED if orphan and name not in scales.usable else None
 
     def scale_of(self, name: str) -> Scale | None:
         """Return the scale that turns stored values of this tensor into real ones."""

@@ -102,8 +102,10 @@ class QuantizedLayers:
     """Name of each tensor of a quantised layer -> name of its layout."""
     layers: Mapping[str, int]
     """Name of each layout -> how many layers."""
-    endings: frozenset[str]
+    endings: tuple[str, ...]
     """How names of scales, zero points and tables end in the layouts that are there."""
+    leaves: frozenset[str]
+    """Last parts of their names in layers of no known layout: as many as a header has tensors, where endings are a few."""
 
 
 def find_quantized(tensors: Sequence[Stored]) -> QuantizedLayers:
@@ -112,6 +114,7 @@ def find_quantized(tensors: Sequence[Stored]) -> QuantizedLayers:
     found: dict[str, str] = {}
     layers: Counter[str] = Counter()
     endings: set[str] = set()
+    leaves: set[str] = set()
     for tensor in tensors:
         layout = _layout_of(tensor, by_name)
         if layout is None:
@@ -124,10 +127,10 @@ def find_quantized(tensors: Sequence[Stored]) -> QuantizedLayers:
     unknown = _find_unknown([tensor for tensor in tensors if tensor.name not in found])
     for members in unknown:
         found.update((name, UNKNOWN) for name in members)
-        endings.update(f".{leaf_of(name)}" for name in members if turns_codes(leaf_of(name)))
+        leaves.update(leaf for leaf in map(leaf_of, members) if turns_codes(leaf))
     if unknown:
         layers[UNKNOWN] = len(unknown)
-    return QuantizedLayers(found, layers, frozenset(endings))
+    return QuantizedLayers(found, layers, tuple(sorted(endings)), frozenset(leaves))
 
 
 def _find_unknown(tensors: Sequence[Stored]) -> list[set[str]]:
@@ -180,9 +183,9 @@ def turns_codes(leaf: str) -> bool:
     return any(word in leaf.lower() for word in _TURNS_CODES)
 
 
-def ends_with_any(name: str, endings: Iterable[str]) -> bool:
+def ends_with_any(name: str, endings: tuple[str, ...]) -> bool:
     """Return whether a name ends so; a bare "qweight" ends with ".qweight"."""
-    return _dotted(name).endswith(tuple(endings))
+    return _dotted(name).endswith(endings)
 
 
 def _layout_of(tensor: Stored, by_name: Mapping[str, Stored]) -> QuantizedLayout | None:

@@ -3,9 +3,11 @@
 The real value of such a weight is its stored value times its scale, whatever the scale is called: `weight_scale_inv`, too.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from math import prod
 
 from ellq.v1.quantized import QuantizedLayers, Stored, ends_with_any, layer_of, leaf_of, turns_codes
@@ -111,18 +113,24 @@ def _unknown_beside(
     weights: Sequence[Stored], candidates: Mapping[str, Sequence[str]], by_name: Mapping[str, Stored]
 ) -> dict[str, list[str]]:
     """Return the names of what seems to turn weights into other numbers although it is no scale that is known: by weights."""
-    layers: defaultdict[str, list[str]] = defaultdict(list)
-    for name in by_name:
+    layers: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    for name in sorted(by_name, key=leaf_of):
         leaf = leaf_of(name)
         if turns_codes(leaf) and not any(word in leaf for word in _OF_INPUTS):
-            layers[layer_of(name)].append(name)
+            layers[layer_of(name)].append((leaf, name))
     found: dict[str, list[str]] = {}
     for weight in weights:
-        leaf, layer = leaf_of(weight.name), layer_of(weight.name)
-        near = [name for name in layers[layer] if leaf in _WHOLE_LAYERS or leaf_of(name).startswith(leaf)]
-        if unknown := [name for name in near if name not in candidates[weight.name] and name != weight.name]:
+        leaf, beside = leaf_of(weight.name), layers[layer_of(weight.name)]
+        near = beside if leaf in _WHOLE_LAYERS else _beginning_with(leaf, beside)
+        if unknown := [name for _, name in near if name not in candidates[weight.name] and name != weight.name]:
             found[weight.name] = unknown
     return found
+
+
+def _beginning_with(leaf: str, beside: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield those of the sorted pairs whose leaf begins so. A layer may have as many weights and scales as a header tensors."""
+    places = range(bisect_left(beside, (leaf, "")), len(beside))
+    return takewhile(lambda one: one[0].startswith(leaf), (beside[place] for place in places))
 
 
 def _holds_weights(tensor: Stored) -> bool:
