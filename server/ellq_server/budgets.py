@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from ellq_kernels.contract import Weights
 from ellq_math.allocation import pool_target
 from ellq_math.measuring import cut_mask
 from ellq_math.network.budget import KnowledgeRequired, cost_scales, spent_cost
@@ -41,7 +41,7 @@ class Budget:
     knowledge: Knowledge
     priced: Sequence[Measured]
     """In offset order; not empty."""
-    costs: Sequence[Any]
+    costs: Sequence[Weights]
     """Keys of the weights of `priced`, in the kernels' hands."""
 
 
@@ -93,7 +93,7 @@ def cost_of(bench: Workbench, budget: Budget, choices: Sequence[Choice]) -> floa
     return spent_cost((cut_keys(bench, costs, one) for costs, one in zip(budget.costs, choices, strict=True)), weights=weights)
 
 
-def cut_keys(bench: Workbench, costs: Any, choice: Choice) -> Array:
+def cut_keys(bench: Workbench, costs: Weights, choice: Choice) -> Array:
     """Return the costs of what is cut, 0 where it is kept. Shape: (neurons, fan_in)."""
     keys = np.frombuffer(bench.kernels.payload(costs), np.float64).reshape(costs.neurons, costs.fan_in)
     return np.where(cut_mask(keys, choice.cut), keys, 0.0)
@@ -129,7 +129,7 @@ def _widest(bench: Workbench, budget: Budget, surely: Threshold, *, max_error: f
 
 def _certified_error(bench: Workbench, budget: Budget, threshold: Threshold) -> float:
     """Return the certified error of a trial cut; infinity when there is none."""
-    trial: dict[str, Any] = {}
+    trial: dict[str, Weights] = {}
     for measured, choice in zip(budget.priced, _choices(bench, budget, threshold), strict=True):
         trial[measured.plan.entry.name] = loaded_again(bench, measured)
         bench.kernels.apply(trial[measured.plan.entry.name], choice.cut, keys=choice.keys)

@@ -21,7 +21,7 @@ class ReceivedMoments:
     """Empty: none was sent."""
 
 
-FRAME_BYTES = 64
+FRAME_OVERHEAD_BYTES = 64
 """What a frame counts beside its contents, so that empty ones come to an end, too."""
 
 NO_MOMENTS: Mapping[str, ReceivedMoments] = {}
@@ -41,7 +41,7 @@ class MomentsReader:
 
         Errors: InvalidRequest (INVALID_MOMENTS); TooLarge (MOMENTS_TOO_LARGE).
         """
-        name, size = frame.tensor, frame.ByteSize() + FRAME_BYTES
+        name, size = frame.tensor, frame.ByteSize() + FRAME_OVERHEAD_BYTES
         self.received_bytes += size
         if self.received_bytes > self.most_bytes:
             message = f"moments of more than {self.most_bytes} bytes, which is what this server takes"

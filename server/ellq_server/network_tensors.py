@@ -2,11 +2,10 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from ellq_kernels.contract import Kernels
+from ellq_kernels.contract import Kernels, Weights
 from ellq_math.sums import Array
 from ellq_server.layout import from_rows, numbers
 from ellq_server.planning import Plan
@@ -54,7 +53,7 @@ class NetworkTensors:
         measured = self._measured[name]
         return _stored(measured, self._kernels.payload(measured.weights))
 
-    def with_trial(self, weights: Mapping[str, Any]) -> "NetworkTensors":
+    def with_trial(self, weights: Mapping[str, Weights]) -> "NetworkTensors":
         """Return the same tensors, but changed as in these weights in the kernels' hands, by name."""
         trial = NetworkTensors(self._needed, self._kernels)
         trial._untouched = self._untouched

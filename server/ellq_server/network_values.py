@@ -11,7 +11,7 @@ from ellq_server.held import NetworkReply
 from ellq_server.refusals import shorten
 from ellq_server.sketched_budgets import SketchedReply
 
-MOST_VALUES = 1000
+MOST_OUTPUT_ERRORS = 1000
 """Errors of single outputs that travel; beyond, only the largest and the norm do."""
 
 MOST_ENDINGS = 100
@@ -82,7 +82,7 @@ def _grade(certificate: GradeCertificate) -> pb.GradeCertificate:
         node=certificate.node,
         output_error_max=certificate.output_error_max,
         output_error_l2=certificate.output_error_l2,
-        output_errors=errors.tolist() if len(errors) <= MOST_VALUES else [],
+        output_errors=errors.tolist() if len(errors) <= MOST_OUTPUT_ERRORS else [],
         unchanged_share=certificate.unchanged_share,
         operator_norm_product=certificate.operator_norm_product,
     )

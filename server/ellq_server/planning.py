@@ -14,8 +14,8 @@ from ellq_math.dtypes import WEIGHT_DTYPES
 from ellq_math.float8 import wide_dtype
 from ellq_server.header import TensorEntry
 from ellq_server.refusals import InvalidRequest, shorten
-from ellq_server.requests import Override, Selection
 from ellq_server.scoped_rules import ScopedRule
+from ellq_server.selections import Override, Selection
 
 TABLE_NAMES = ("*embed*", "*wte.*", "*wpe.*", "*lm_head*")
 """Names of tables of rows (embeddings and their transposed twins), which are left alone unless included."""

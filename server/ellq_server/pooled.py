@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
+from ellq_kernels.contract import Weights
 from ellq_math.allocation import pool_target
 from ellq_math.pooling import pool, with_orders
 from ellq_math.pools import START, Contradiction, Descent, Threshold, bins_are_single, descend, merge
@@ -32,7 +32,7 @@ class PooledCut:
             choice = self.choose_by(bench, measured.selected.handle)
         return choice if measured.weighed else replace(choice, keys=None)
 
-    def choose_by(self, bench: Workbench, keys: Any) -> Choice:
+    def choose_by(self, bench: Workbench, keys: Weights) -> Choice:
         """Return the choice for the next tensor in offset order, by these keys."""
         cut, ties = bench.kernels.cut_at(keys, threshold=self._magnitude, ties_kept=self._ties_left)
         self._ties_left -= ties

@@ -28,7 +28,8 @@ def probe(address: str, *, wait_seconds: float) -> bool:
                     return True
                 problem = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
             except grpc.RpcError as error:
-                problem = str(error)
+                call: Any = error  # gRPC raises the call itself, which its types do not tell
+                problem = f"{call.code().name}: {call.details()}"
             if time.monotonic() >= deadline:
                 print(f"{address}: {problem}", file=sys.stderr)
                 return False

@@ -75,7 +75,7 @@ def rule_from_wire(wire: pb.Rule, field: str) -> ScopedRule:
         message = f"{field}.scope is {wire.scope}; allowed are SCOPE_NEURON, SCOPE_LAYER and SCOPE_GLOBAL"
         raise InvalidRequest(message, reason="INVALID_SCOPE", field=f"{field}.scope") from error
     with parameters_of(f"{field}.{kind}"):
-        rule = _rule_of_kind(wire, kind)
+        rule = _rule_of_kind(wire, kind, f"{field}.{kind}")
     only = ONLY_SCOPE.get(type(rule), scope)
     if scope is not only:
         message = f"{field}.scope is SCOPE_{scope.name}; {kind} takes SCOPE_{only.name} only"
@@ -83,7 +83,7 @@ def rule_from_wire(wire: pb.Rule, field: str) -> ScopedRule:
     return ScopedRule(rule, scope)
 
 
-def _rule_of_kind(wire: pb.Rule, kind: str) -> Rule:
+def _rule_of_kind(wire: pb.Rule, kind: str, field: str) -> Rule:
     match kind:
         case "sparsity_index":
             return SparsityIndex(q=wire.sparsity_index.q, eta=wire.sparsity_index.eta)
@@ -101,11 +101,10 @@ def _rule_of_kind(wire: pb.Rule, kind: str) -> Rule:
         case "lasso":
             return Lasso(epsilon=wire.lasso.epsilon)
         case _:
-            return _error_budget(wire.error_budget)
+            return _error_budget(wire.error_budget, field)
 
 
-def _error_budget(wire: pb.ErrorBudgetRule) -> ErrorBudget:
-    field = "options.rule.error_budget"
+def _error_budget(wire: pb.ErrorBudgetRule, field: str) -> ErrorBudget:
     if wire.grade not in (pb.GRADE_BOX, pb.GRADE_MEAN_SQUARE):
         raise unknown_enum(f"{field}.grade", wire.grade, "GRADE_BOX and GRADE_MEAN_SQUARE")
     target = wire.WhichOneof("target")

@@ -8,19 +8,18 @@ from dataclasses import dataclass
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 
 from ellq.v1 import compression_pb2 as pb
 from ellq.v1.frames import ANALYZE_REQUEST, COMPRESS_REQUEST, COMPRESS_RESPONSE, Data
-from ellq.v1.safetensors import COMPRESSIBLE_DTYPES
-from ellq_server import __version__
 from ellq_server.admission import RETRY_AFTER_SECONDS, Place
 from ellq_server.bridge import run_in_thread
 from ellq_server.bunches import events_ahead
 from ellq_server.call import Event, House, answer
-from ellq_server.limits import MOMENTS_AT_HAND
+from ellq_server.capabilities import capabilities_of
+from ellq_server.incoming import Incoming, RequestFrame
 from ellq_server.logs import log, request_id_of
 from ellq_server.metrics import SERVICE, Metrics
-from ellq_server.moments import MomentsReader, invalid_moments
 from ellq_server.references.doors import Doors
 from ellq_server.references.places import Places, opened
 from ellq_server.refusals import (
@@ -41,8 +40,6 @@ from ellq_server.wire_values import rule_to_wire
 from ellq_server.workbench import Outcome
 
 Context = grpc.aio.ServicerContext
-AnyRequest = pb.AnalyzeRequest | pb.CompressRequest | memoryview
-"""A frame of a request; data is a view of its bytes."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +52,11 @@ class CompressionServicer:
     threads: Executor
     idle_seconds: float
 
-    async def Analyze(self, request_iterator: AsyncIterator[AnyRequest], context: Context) -> None:
+    async def Analyze(self, request_iterator: AsyncIterator[RequestFrame], context: Context) -> None:
         """Measure."""
         await self._serve(request_iterator, context, read_analyze, pb.AnalyzeResponse)
 
-    async def Compress(self, request_iterator: AsyncIterator[AnyRequest], context: Context) -> None:
+    async def Compress(self, request_iterator: AsyncIterator[RequestFrame], context: Context) -> None:
         """Measure, compress, certify."""
         await self._serve(request_iterator, context, read_compress, pb.CompressResponse)
 
@@ -77,32 +74,11 @@ class CompressionServicer:
 
     async def GetCapabilities(self, request: pb.GetCapabilitiesRequest, context: Context) -> pb.GetCapabilitiesResponse:
         """Tell what this server can do."""
-        limits = self.house.limits
-        return pb.GetCapabilitiesResponse(
-            version=__version__,
-            limits=pb.Limits(
-                header_bytes=limits.header_bytes,
-                tensors=limits.tensors,
-                tensor_bytes=limits.tensor_bytes,
-                payload_bytes=limits.payload_bytes,
-                pooled_payload_bytes=limits.pooled_payload_bytes,
-                concurrent_calls=limits.concurrent_calls,
-                moments_bytes=limits.moments_bytes,
-                network_work=limits.network_work,
-            ),
-            device=pb.Device(kind=self.house.kernels.device, kernels=self.house.kernels.name),
-            dtypes=COMPRESSIBLE_DTYPES,
-            rules=[field.name for field in pb.Rule.DESCRIPTOR.oneofs_by_name["kind"].fields],
-            scopes=[pb.SCOPE_NEURON, pb.SCOPE_LAYER, pb.SCOPE_GLOBAL],
-            encodings=[pb.ENCODING_DENSE],
-            deliveries=[pb.DELIVERY_WHOLE, pb.DELIVERY_MASK],
-            source_schemes=self.doors.sources.schemes,
-            output_schemes=self.doors.outputs.schemes,
-        )
+        return capabilities_of(self.house, self.doors)
 
     async def _serve(
         self,
-        requests: AsyncIterator[AnyRequest],
+        requests: AsyncIterator[RequestFrame],
         context: Context,
         read: Callable[[pb.AnalyzeOptions, Received], Request] | Callable[[pb.CompressOptions, Received], Request],
         response: type[Response],
@@ -111,11 +87,12 @@ class CompressionServicer:
         structlog.contextvars.bind_contextvars(request_id=request_id, method=response.DESCRIPTOR.name.removesuffix("Response"))
         stopwatch = Stopwatch(self.metrics.observe_stage)
         with self._told(context, request_id, stopwatch), self.house.admission.call() as place, ExitStack() as held:
-            options = await self._first_frame(requests)
-            moments, first = await self._moments(requests, place, held)
+            incoming = Incoming(requests, idle_seconds=self.idle_seconds)
+            options = await incoming.options()
+            moments = await incoming.moments(self.house.limits.moments_bytes, place, held)
             request = read(options, moments)  # pyright: ignore[reportArgumentType]
-            data = self._data_of(requests, first)
-            async with opened(self.doors, options, data, self.metrics, data_came=first is not None) as places:
+            data = incoming.data(self.metrics.received_bytes.inc)
+            async with opened(self.doors, options, data, self.metrics, data_came=incoming.data_came) as places:
                 replies = Replies(response, request, request_id, stopwatch, by_reference=bool(options.source_uri))
                 await self._answer(request, replies, places, place, stopwatch, context)
 
@@ -130,6 +107,9 @@ class CompressionServicer:
             raise
         except EllqError as refusal:
             self._refuse(refusal, context)
+        except DecodeError as error:  # of a frame of the request: nothing else is parsed here
+            message = f"a frame that is no message of the contract: {shorten(str(error))}"
+            self._refuse(InvalidRequest(message, reason="EMPTY_FRAME", field="frame"), context)
         except MemoryError as error:
             log.exception("out of memory")
             message = f"this replica has no memory left for the call: {shorten(str(error))}"
@@ -165,48 +145,6 @@ class CompressionServicer:
         except grpc.aio.BaseError as error:  # nobody is there any more; gRPC has no calmer word for it
             raise asyncio.CancelledError from error
 
-    async def _first_frame(self, requests: AsyncIterator[AnyRequest]) -> pb.AnalyzeOptions | pb.CompressOptions:
-        first = await self._next_frame(requests, waiting_for="options")
-        kind = None if first is None else _kind_of(first)
-        if first is None or kind in ("data", "moments"):
-            came = "the stream ended" if first is None else f"{kind} came"
-            raise InvalidRequest(
-                f"{came} before options: the first frame must be options", reason="MISSING_OPTIONS", field="options"
-            )
-        if isinstance(first, memoryview) or kind is None:
-            raise _empty_frame()
-        return first.options
-
-    async def _moments(
-        self, requests: AsyncIterator[AnyRequest], place: Place, held: ExitStack
-    ) -> tuple[Received, AnyRequest | None]:
-        """Return the moments that come before the data, and the first frame behind them; `held` keeps their memory reserved."""
-        reader = MomentsReader(self.house.limits.moments_bytes)
-        while True:
-            frame = await self._next_frame(requests, waiting_for="data")
-            if frame is None or isinstance(frame, memoryview) or _kind_of(frame) != "moments":
-                return reader.done(), frame
-            size = reader.add(frame.moments)
-            held.enter_context(place.memory(MOMENTS_AT_HAND * size))
-
-    async def _next_frame(self, requests: AsyncIterator[AnyRequest], *, waiting_for: str) -> AnyRequest | None:
-        try:
-            async with asyncio.timeout(self.idle_seconds):
-                return await anext(aiter(requests), None)
-        except TimeoutError as error:
-            raise TruncatedStream(f"the client sent nothing for {self.idle_seconds:g} seconds", field=waiting_for) from error
-
-    async def _data_of(self, requests: AsyncIterator[AnyRequest], first: AnyRequest | None) -> AsyncIterator[memoryview]:
-        """Yield the bytes of the data frames, `first` among them."""
-        request = first
-        while request is not None:
-            if not isinstance(request, memoryview):
-                raise _misplaced(request)
-            if request:  # an empty frame is no sign of life
-                self.metrics.received_bytes.inc(len(request))
-                yield request
-            request = await anext(requests, None)
-
     def _watched(self, events: Generator[Event], request: Request) -> Generator[Event]:
         """Count what passes by."""
         for event in events:
@@ -233,23 +171,3 @@ class CompressionServicer:
         context.set_code(code_of(refusal))
         context.set_details(message)
         context.set_trailing_metadata(metadata_of(refusal))
-
-
-def _kind_of(frame: AnyRequest) -> str | None:
-    return "data" if isinstance(frame, memoryview) else frame.WhichOneof("frame")
-
-
-def _misplaced(frame: pb.AnalyzeRequest | pb.CompressRequest) -> InvalidRequest:
-    """Return what is wrong with a frame that came where only data may."""
-    match _kind_of(frame):
-        case "options":
-            message = "options came a second time: they come once, first"
-            return InvalidRequest(message, reason="REPEATED_OPTIONS", field="options")
-        case "moments":
-            return invalid_moments("moments came after data: they come before")
-        case _:
-            return _empty_frame()
-
-
-def _empty_frame() -> InvalidRequest:
-    return InvalidRequest("a frame with neither options nor data", reason="EMPTY_FRAME", field="frame")

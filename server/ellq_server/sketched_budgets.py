@@ -7,8 +7,8 @@ go forward first.
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
+from ellq_kernels.contract import Weights
 from ellq_math.network.budget import CostScales, Spending, has_room
 from ellq_math.pool_units import pool_units
 from ellq_math.pooling import fold
@@ -117,7 +117,7 @@ def check_sensitivities(sketch: Sketch, bench: Workbench, planning: Planning) ->
         raise invalid_sketch(f"it counts {sketch.weights} weights, the budget is over {weights}: it belongs to other weights")
 
 
-def price(bench: Workbench, measured: Measured, felt: Array) -> Any:
+def price(bench: Workbench, measured: Measured, felt: Array) -> Weights:
     """Return the costs of a tensor's weights, in the kernels' hands. Shape of `felt`: (neurons,).
 
     Errors: InvalidRequest (INVALID_SKETCH) when they leave the range of a double.
@@ -131,7 +131,7 @@ def price(bench: Workbench, measured: Measured, felt: Array) -> Any:
         return bench.kernels.weigh(measured.weights, scales.rows, scales.columns)
 
 
-def _statistics(bench: Workbench, measured: Measured, costs: Any) -> Magnitudes:
+def _statistics(bench: Workbench, measured: Measured, costs: Weights) -> Magnitudes:
     """Return costs and their statistics; the zeros are those of the weights, which `ignore_zeros` speaks of."""
     with bench.stopwatch("measure"):
         neurons = bench.kernels.measure(costs, bench.orders)

@@ -22,6 +22,9 @@ MOST_NEURONS = 2**18
 MOST_WHOLE_UNITS = 2**4151
 """Above every sum of whole units: 2^61 of them in one exponent field, 2^4090 in each at most (p = 2)."""
 
+_MOST_UNIT_BYTES = MOST_WHOLE_UNITS.bit_length() // 8
+"""As many bytes hold every smaller number: longer ones are refused before they are made into integers."""
+
 
 @dataclass(frozen=True)
 class Sketch:
@@ -195,8 +198,7 @@ def _to_bytes(units: int) -> bytes:
 
 
 def _from_bytes(units: bytes) -> int:
-    found = int.from_bytes(units, "big")
-    if len(units) > 519 or found >= MOST_WHOLE_UNITS:
+    if len(units) > _MOST_UNIT_BYTES or (found := int.from_bytes(units, "big")) >= MOST_WHOLE_UNITS:
         raise _contradictory("its sums of units are out of range")
     return found
 

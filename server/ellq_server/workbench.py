@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ellq_kernels.contract import Kernels
+from ellq_kernels.contract import Kernels, Weights
 from ellq_math.certificates import LayerCertificate, NeuronCertificate, SquaredNorm
 from ellq_math.distributions import Distribution
 from ellq_math.network.knowledge import Knowledge, Moments
@@ -52,7 +52,7 @@ class Workbench:
 class Magnitudes:
     """What selection works on, in the kernels' hands: the weights themselves, or their keys |w_j| s_j."""
 
-    handle: Any
+    handle: Weights
     neurons: RowStatistics
     layer: RowStatistics
     """All neurons as one row."""
@@ -64,6 +64,7 @@ class Measured:
 
     plan: Plan
     weights: Any
+    """Weights; None once they were narrowed and nobody needs them any more."""
     neurons: RowStatistics
     layer: RowStatistics
     """All neurons as one row."""
@@ -88,7 +89,7 @@ class Choice:
     cut: Cut
     kept_floor: int | None = None
     kept_within: int | None = None
-    keys: Any = None
+    keys: Weights | None = None
     """What the cut goes by; None: the magnitudes of the weights."""
 
 

@@ -168,3 +168,19 @@ def test_kernels_are_compiled_first_only_where_nobody_has(client, monkeypatch):
     assert compiles_first()
     monkeypatch.setitem(sys.modules, "ellq_server.warm_up", None)
     assert not compiles_first(), "no server, no kernels"
+
+
+def test_only_the_maker_of_kernels_imports_numba():
+    """There one thread waits for another; the question whether to be patient is asked while the server starts."""
+    code = (
+        "import sys, ellq_kernels\n"
+        "from ellq_server.warm_up import compiles_first\n"
+        "make = ellq_kernels.MAKERS['cpu']\n"
+        "def watched(threads):\n"
+        "  print('numba' in sys.modules)\n"
+        "  return make(threads)\n"
+        "ellq_kernels.MAKERS['cpu'] = watched\n"
+        "compiles_first()\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (told.stdout, told.stderr) == ("False\n", "")

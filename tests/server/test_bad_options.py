@@ -67,6 +67,7 @@ def test_a_parameter_outside_its_range_is_refused(caller: Caller, rule: pb.Rule,
 
 
 FRACTION = pb.FractionRule(pruned_ratio=0.5)
+BUDGET_WITHOUT_GRADE = pb.Rule(scope=pb.SCOPE_GLOBAL, error_budget=pb.ErrorBudgetRule(max_error=1.0))
 
 
 @pytest.mark.parametrize(
@@ -102,6 +103,7 @@ def test_an_option_that_makes_no_sense_is_refused(caller: Caller, options: dict[
         (pb.TensorOverride(glob="w", neuron_axis=[1, 1]), "INVALID_NEURON_AXIS", ".neuron_axis"),
         (pb.TensorOverride(glob="w", rule=pb.Rule(scope=pb.SCOPE_GLOBAL, fraction=FRACTION)), "INVALID_SCOPE", ".rule.scope"),
         (pb.TensorOverride(glob="w", rule=sparsity(q=2.0)), "INVALID_Q", ".rule.sparsity_index.q"),
+        (pb.TensorOverride(glob="w", rule=BUDGET_WITHOUT_GRADE), "INVALID_ENUM", ".rule.error_budget.grade"),
     ],
 )
 def test_an_override_that_makes_no_sense_is_refused(

@@ -176,6 +176,17 @@ def test_frames_out_of_order_are_refused(caller: Caller, frames: list[pb.Compres
     assert read_refusal(caught.value).reason == reason
 
 
+@pytest.mark.parametrize("frame", [b"\xff\xff\xff", b"\x12\x05ab", b"\x12" + b"\x80" * 10 + b"\x01"])
+@pytest.mark.parametrize("before", [[], [options().SerializeToString()]])
+def test_a_frame_that_is_no_message_is_a_fault_of_its_sender(caller: Caller, before: list[bytes], frame: bytes) -> None:
+    call = caller.channel.stream_stream("/ellq.v1.CompressionService/Compress")
+    with pytest.raises(grpc.RpcError) as caught:
+        list(call(iter([*before, frame]), timeout=30))
+    refusal = read_refusal(caught.value)
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "EMPTY_FRAME")
+    assert "no message of the contract" in refusal.message
+
+
 def test_a_silent_client_is_let_go(serve: object) -> None:
     """A client that never sends must not hold a place for ever."""
     impatient = serve(idle_seconds=0.2, concurrent_calls=1)

@@ -14,7 +14,7 @@ from ellq_server.header import Header, TensorEntry
 from ellq_server.planning import plan_tensors
 from ellq_server.refusals import TruncatedStream
 from ellq_server.replies import REPORT_BYTES
-from ellq_server.requests import Selection
+from ellq_server.selections import Selection
 from ellq_server.workbench import Outcome
 
 END = Closing(None, Absence.NO_RULE, 0.0)
