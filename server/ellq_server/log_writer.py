@@ -3,8 +3,7 @@
 import logging
 import os
 import select
-from contextlib import suppress
-from queue import Full, Queue
+from queue import SimpleQueue
 from threading import Lock, Thread
 from time import monotonic
 
@@ -12,7 +11,10 @@ MOST_EVENTS = 4096
 """Events that may wait to be written; what comes beyond is dropped and counted."""
 
 LAST_SECONDS = 5.0
-"""How long the end of the process waits for whoever reads to take what is left."""
+"""How long the end of the process waits at most for whoever reads to take what is left."""
+
+IDLE_SECONDS = 1.0
+"""How long it waits when not one more event is taken meanwhile."""
 
 
 class LogWriter(logging.Handler):
@@ -27,27 +29,30 @@ class LogWriter(logging.Handler):
         super().__init__()
         self.dropped = 0
         """Events that were not written, because too many waited or nobody can read them any more."""
+        self.written = 0
         self._counting = Lock()
         self._descriptor = descriptor
-        self._lines: Queue[bytes | None] = Queue(MOST_EVENTS)
+        self._lines: SimpleQueue[bytes | None] = SimpleQueue()
         self._thread = Thread(target=self._write_all, name="ellq-logs", daemon=True)
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Format the event here, where its context is, and leave it for the thread."""
-        try:
-            self._lines.put_nowait(self._line(record))
-        except Full:
+        if self._lines.qsize() >= MOST_EVENTS:  # exact: logging lets one event in at a time
             self._drop()
+            return
+        try:
+            self._lines.put(self._line(record))
         except Exception:
             self.handleError(record)
 
     def close(self) -> None:
-        """Write what waits, as long as somebody reads it, for LAST_SECONDS at most."""
-        deadline = monotonic() + LAST_SECONDS
-        with suppress(Full):
-            self._lines.put(None, timeout=LAST_SECONDS)
-            self._thread.join(max(deadline - monotonic(), 0.0))
+        """Write what waits, as long as somebody takes events in, for LAST_SECONDS at most."""
+        self._lines.put(None)
+        deadline, seen = monotonic() + LAST_SECONDS, -1
+        while self._thread.is_alive() and seen < self.written and (left := deadline - monotonic()) > 0:
+            seen = self.written
+            self._thread.join(min(left, IDLE_SECONDS))
         super().close()
 
     def _write_all(self) -> None:
@@ -58,6 +63,7 @@ class LogWriter(logging.Handler):
                     told = self.dropped
                     _write(self._descriptor, self._line(_dropped(told)))
                 _write(self._descriptor, line)
+                self.written += 1
             except OSError:
                 self._drop()
 

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -21,12 +22,12 @@ from tests.server.wire import Caller
 class Process:
     """`ellq serve` as an operator starts it."""
 
-    def __init__(self, *arguments: str, **environment: str) -> None:
+    def __init__(self, *arguments: str, run: Sequence[str] = ("-m", "ellq_server"), **environment: str) -> None:
+        """Start it and wait until it answers; `run` are the words that make Python run it."""
         self.port, self.metrics_port = free_port(), free_port()
         command = [
             sys.executable,
-            "-m",
-            "ellq_server",
+            *run,
             "--listen",
             f"127.0.0.1:{self.port}",
             "--metrics-port",

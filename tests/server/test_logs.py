@@ -5,7 +5,7 @@ import logging
 import os
 import select
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Thread
 
 import pytest
@@ -67,23 +67,44 @@ def test_an_end_that_nobody_reads_is_an_end(pipe, monkeypatch):
     logs.close()
 
 
-def test_the_end_waits_for_whoever_reads_once(pipe, monkeypatch):
-    """Not for room for its last word first, and then as long again for that word to be written."""
-    waited = []
+class Blocked(Thread):
+    """A thread that does not end; `waited` is for how long each time."""
 
-    class Slow(Thread):
-        """A thread that has not ended by the deadline."""
+    waited: list[float | None]
+    takes: Callable[[], None]
+    """What happens while somebody waits for it."""
 
-        def join(self, timeout: float | None = None) -> None:
-            waited.append(timeout)
+    def start(self) -> None:
+        pass
 
-    _, writer = pipe
-    monkeypatch.setattr(log_writer, "Thread", Slow)
-    logs = LogWriter(os.dup(writer))
-    clock = iter([100.0, 100.0 + log_writer.LAST_SECONDS - 1.0])
-    monkeypatch.setattr(log_writer, "monotonic", lambda: next(clock))
+    def is_alive(self) -> bool:
+        return True
+
+    def join(self, timeout: float | None = None) -> None:
+        self.waited.append(timeout)
+        self.takes()
+
+
+@pytest.fixture
+def blocked(monkeypatch) -> type[Blocked]:
+    """The thread that writes events, which is blocked; the clock says how long was waited for it."""
+    Blocked.waited, Blocked.takes = [], lambda _: None
+    monkeypatch.setattr(log_writer, "Thread", Blocked)
+    monkeypatch.setattr(log_writer, "monotonic", lambda: 100.0 + sum(Blocked.waited))
+    return Blocked
+
+
+def test_the_end_does_not_wait_for_whoever_takes_nothing(pipe, blocked):
+    LogWriter(os.dup(pipe[1])).close()
+    assert blocked.waited == [log_writer.IDLE_SECONDS]
+
+
+def test_the_end_waits_for_whoever_reads_slowly_but_not_for_ever(pipe, blocked, monkeypatch):
+    logs = LogWriter(os.dup(pipe[1]))
+    monkeypatch.setattr(log_writer, "LAST_SECONDS", 2.5 * log_writer.IDLE_SECONDS)
+    blocked.takes = lambda _: setattr(logs, "written", logs.written + 1)
     logs.close()
-    assert waited == [1.0]
+    assert blocked.waited == [log_writer.IDLE_SECONDS, log_writer.IDLE_SECONDS, log_writer.IDLE_SECONDS / 2]
 
 
 def test_events_for_a_reader_that_is_gone_are_counted(pipe):
@@ -106,3 +127,21 @@ def test_a_server_whose_log_nobody_reads_answers_and_loses_no_event_of_its_log()
         events = [log["event"] for log in process.logs_after_end()]
     assert events.count("answered") == 50
     assert process.process.returncode == 0
+
+
+PATIENT = """
+import sys
+from ellq_server import log_writer, main
+log_writer.LAST_SECONDS = 86400.0
+sys.exit(main.serve(sys.argv[1:]))
+"""
+
+
+def test_a_server_whose_log_nobody_reads_ends_without_the_last_of_its_patience():
+    with Process(run=("-c", PATIENT), ELLQ_DRAIN_DELAY_SECONDS="0") as process:
+        fcntl.fcntl(process.process.stderr, fcntl.F_SETPIPE_SZ, SMALLEST_PIPE_BYTES)
+        for _ in range(50):
+            process.caller.compress(STREAM)
+        process.process.send_signal(signal.SIGTERM)
+        assert process.process.wait(timeout=120) == 0
+        assert process.process.stderr.read().count('"answered"') < 50, "the pipe was full"

@@ -9,6 +9,7 @@ from typing import Any
 
 from ellq_server.logs import log
 from ellq_server.references.allowed import Admitted
+from ellq_server.references.uri import ONE_OBJECT
 from ellq_server.refusals import EllqError, ReferenceRefused, StoreUnavailable
 
 RETRY_AFTER_SECONDS = 5.0
@@ -51,8 +52,9 @@ def changed(admitted: Admitted) -> ReferenceRefused:
 
 
 def missing(admitted: Admitted) -> ReferenceRefused:
-    """Return the refusal for an object that is not there."""
-    return ReferenceRefused(f"{admitted} does not exist", reason="OBJECT_NOT_FOUND", field=admitted.field)
+    """Return the refusal for an object that is not there. What is not named like a file of weights may be meant as a folder."""
+    folder = "" if admitted.reference.key.endswith(".safetensors") else f"; {ONE_OBJECT}"
+    return ReferenceRefused(f"{admitted} does not exist{folder}", reason="OBJECT_NOT_FOUND", field=admitted.field)
 
 
 def no_folder(admitted: Admitted) -> ReferenceRefused:

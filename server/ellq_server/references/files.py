@@ -13,9 +13,15 @@ from ellq_server.references.failures import changed, exists, no_file, no_folder,
 from ellq_server.references.folders import folder_of
 from ellq_server.references.hashing import RunningDigest
 from ellq_server.references.steps import Steps
+from ellq_server.references.uri import ONE_OBJECT
 
 _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 """O_NONBLOCK: opening a named pipe must not wait for its other end."""
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+
+_ORDINARY = 0o666
+"""Permission bits that a new file asks for: all that the umask of the server leaves."""
 
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
@@ -43,6 +49,8 @@ class FileReader:
         with folder_of(self._admitted) as folder:
             self._file = os.open(self._admitted.reference.parts[-1], os.O_RDONLY | _NO_LINK, dir_fd=folder)
         self._state = os.fstat(self._file)
+        if stat.S_ISDIR(self._state.st_mode):
+            raise no_file(self._admitted, f"is a folder; {ONE_OBJECT}")
         if not stat.S_ISREG(self._state.st_mode):
             raise no_file(self._admitted, "is no ordinary file")
         self.size_bytes = self._state.st_size
@@ -97,9 +105,9 @@ class FileWriter:
     def _create(self) -> None:
         try:
             with folder_of(self._admitted) as folder:
-                self._check_place(folder)
+                permissions = self._check_place(folder)
                 self._folder = os.dup(folder)
-                self._file = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o666, dir_fd=folder)
+                self._file = os.open(self._partial, _NEW | _NO_LINK, permissions, dir_fd=folder)
         except FileNotFoundError:
             raise no_folder(self._admitted) from None
 
@@ -148,16 +156,20 @@ class FileWriter:
             self._check_place(folder)  # all that is left on such a file system
             os.replace(self._partial, self._name, src_dir_fd=folder, dst_dir_fd=folder)
 
-    def _check_place(self, folder: int) -> None:
-        """Refuse to replace anything but an ordinary file, and that only where it is wanted."""
+    def _check_place(self, folder: int) -> int:
+        """Return the permission bits to ask for: those of the file that is replaced at most, which may be closed to others.
+
+        Refuses to replace anything but an ordinary file, and that only where it is wanted.
+        """
         try:
             there = os.stat(self._name, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
-            return
+            return _ORDINARY
         if not stat.S_ISREG(there.st_mode):
             raise no_file(self._admitted, "is there already and is no ordinary file")
         if not self._replace:
             raise exists(self._admitted)
+        return _ORDINARY & stat.S_IMODE(there.st_mode)
 
     def _remove(self) -> None:
         if self._file is not None:

@@ -36,6 +36,12 @@ _FORMS = {
 }
 SCHEMES = tuple(_FORMS)
 
+ONE_OBJECT = (
+    "a URI names one object: of a folder name the shards, each in a call of its own; where all of them decide together "
+    "(global scope, a network, moments), compress the folder itself, downloaded, on the caller's side"
+)
+"""What to do about a folder."""
+
 
 class NotAReference(ValueError):
     """A text is no URI that anything here opens; says why, without what may be a secret in it."""
@@ -74,12 +80,10 @@ class Reference:
 def read_uri(uri: str, *, field: str) -> Reference:
     """Return the object that a URI of a request names. Errors: ReferenceRefused (INVALID_URI)."""
     try:
-        reference = _parse(uri)
-        if uri.endswith("/"):
-            raise NotAReference("it names a folder; name one object, each shard in a call of its own")
+        reference = _parse(_without_slash(uri))
         least = 2 if reference.scheme == "hf" else 1
-        if len(reference.parts) < least:
-            raise NotAReference(f"it names no single object, such as {_FORMS[reference.scheme]}")
+        if uri.endswith("/") or len(reference.parts) < least:
+            raise NotAReference(f"it names a folder, no single object such as {_FORMS[reference.scheme]}; {ONE_OBJECT}")
     except NotAReference as error:
         raise ReferenceRefused(f"{field} {told(uri)}: {error}", reason="INVALID_URI", field=field) from error
     return reference
@@ -87,12 +91,17 @@ def read_uri(uri: str, *, field: str) -> Reference:
 
 def read_prefix(text: str) -> Reference:
     """Return a prefix of the settings. Errors: NotAReference."""
-    reference = _parse(text.removesuffix("/") if text.count("/") > 2 else text)
+    reference = _parse(_without_slash(text))
     if reference.revision:
         raise NotAReference("a prefix names no revision")
     if reference.scheme == "file" and not reference.parts:
         raise NotAReference("it would open the whole file system; name a folder")
     return reference
+
+
+def _without_slash(uri: str) -> str:
+    """Return the URI without a last slash, which says that it names a folder; those before a place stay."""
+    return uri.removesuffix("/") if uri.count("/") > 2 else uri
 
 
 def _parse(uri: str) -> Reference:

@@ -39,6 +39,33 @@ def test_a_file_becomes_a_file(server, models, stream) -> None:
     assert partials(models) == []
 
 
+@pytest.mark.parametrize(("umask", "replaced", "expected"), [(0o022, None, 0o644), (0o027, None, 0o640), (0o022, 0o600, 0o600)])
+def test_a_file_is_as_open_as_umask_and_what_it_replaces_allow(
+    server, models, stream, monkeypatch, umask: int, replaced: int | None, expected: int
+) -> None:
+    """And so is what is not finished: the file system gives it no more at its creation."""
+    out = models / "out.safetensors"
+    if replaced is not None:
+        out.write_bytes(stream)
+        out.chmod(replaced)
+    unfinished = []
+    opened = os.open
+
+    def watched(path, *arguments, **options):
+        handle = opened(path, *arguments, **options)
+        if str(path).endswith(".partial"):
+            unfinished.append(os.fstat(handle).st_mode & 0o777)
+        return handle
+
+    monkeypatch.setattr(os, "open", watched)
+    before = os.umask(umask)
+    try:
+        server.compress(f"file://{models}/in.safetensors", f"file://{out}", replace_output=replaced is not None)
+    finally:
+        os.umask(before)
+    assert (unfinished, out.stat().st_mode & 0o777) == ([expected], expected)
+
+
 def test_a_link_to_a_file_is_not_followed(server, models) -> None:
     (models / "link").symlink_to("../secret/in.safetensors")
     assert server.refused(f"file://{models}/link").reason == "URI_NOT_ALLOWED"
@@ -71,7 +98,9 @@ def test_pipes_and_folders_are_no_checkpoints(server, models) -> None:
     os.mkfifo(models / "link")  # opening one must not wait for a writer
     assert server.refused(f"file://{models}/link").reason == "URI_NOT_ALLOWED"
     (models / "folder").mkdir(exist_ok=True)
-    assert server.refused(f"file://{models}/folder").reason == "URI_NOT_ALLOWED"
+    refusal = server.refused(f"file://{models}/folder")
+    assert refusal.reason == "URI_NOT_ALLOWED"
+    assert "/folder is a folder; a URI names one object: of a folder name the shards" in refusal.message
     source = f"file://{models}/in.safetensors"
     assert server.refused(source, f"file://{models}/folder").reason == "URI_NOT_ALLOWED"
     assert server.refused(source, f"file://{models}/link").reason == "URI_NOT_ALLOWED"

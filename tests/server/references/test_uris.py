@@ -115,6 +115,24 @@ def test_what_is_no_plain_uri_of_one_object_is_refused(uri: str) -> None:
     assert refused(uri).reason == "INVALID_URI"
 
 
+@pytest.mark.parametrize(
+    ("uri", "form"),
+    [
+        ("s3://models/open/", "s3://BUCKET/KEY"),
+        ("s3://models/", "s3://BUCKET/KEY"),
+        ("s3://models", "s3://BUCKET/KEY"),
+        ("hf://org/model", "hf://OWNER/MODEL[@REVISION]/FILE"),
+        ("hf://org/model/sub/", "hf://OWNER/MODEL[@REVISION]/FILE"),
+        ("file:///models/", "file:///PATH"),
+        ("file:///", "file:///PATH"),
+    ],
+)
+def test_whoever_names_a_folder_is_told_what_to_do_instead(uri: str, form: str) -> None:
+    told = str(refused(uri))
+    assert f"'{uri}': it names a folder, no single object such as {form}; " in told
+    assert "name the shards, each in a call of its own; where all of them decide together" in told
+
+
 def test_metadata_services_have_no_uri_even_where_everything_seems_allowed() -> None:
     """The worst an operator can write still names a store, and a store has no such bucket."""
     for prefix in ("http://169.254.169.254", "s3://169.254.169.254", "s3://", "file:///", "https://metadata.google.internal"):
