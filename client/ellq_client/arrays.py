@@ -3,15 +3,14 @@
 torch is never imported here: it is looked up among the modules that the caller has already imported.
 """
 
-import json
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from ellq.v1.safetensors import LENGTH_BYTES
 from ellq_client.errors import OutputError, SourceError
+from ellq_client.header_bytes import end_to_end, header_text, with_length
 
 SAFETENSORS_DTYPES = {
     "uint64": "U64",
@@ -72,15 +71,9 @@ def safetensors_header(arrays: Mapping[str, Any]) -> bytes:
 
 def header_of(tensors: Iterable[tuple[str, str, Iterable[int], int]]) -> bytes:
     """Return the same from name, dtype, shape and length in bytes of every tensor."""
-    entries: dict[str, Any] = {}
-    offset = 0
-    for name, dtype, shape, length_bytes in tensors:
-        end = offset + length_bytes
-        entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, end]}
-        offset = end
-    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % _HEADER_ALIGNMENT)
-    return len(text).to_bytes(LENGTH_BYTES, "little") + text
+    entries = ((name, {"dtype": dtype, "shape": list(shape)}, length) for name, dtype, shape, length in tensors)
+    text = header_text(end_to_end(entries))
+    return with_length(text + b" " * (-len(text) % _HEADER_ALIGNMENT))
 
 
 def weight_bytes(array: Any) -> memoryview:

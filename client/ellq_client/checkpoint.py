@@ -2,12 +2,12 @@
 
 import json
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, Self, cast
 
 from ellq.v1.safetensors import DTYPE_BITS, LENGTH_BYTES, METADATA
 from ellq_client.counting import counted
@@ -107,6 +107,16 @@ def check_text(value: Any) -> None:
         raise ValueError(f"it has half of a surrogate pair, which is no character, at the end of {around!a}") from error
 
 
+def unique_entries(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; plain readers would take the last of equal names without a word. Errors: ValueError."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+        raise ValueError(f"it names {twice!r} twice")
+    return found
+
+
 def _mistaken(prefix: bytes | bytearray) -> str | None:
     """Return what a file is instead of safetensors; None where it begins like one.
 
@@ -148,7 +158,7 @@ class Checkpoint:
             if not stat.S_ISREG(found.st_mode):  # opening a named pipe would wait for whoever writes into it
                 raise SourceError(f"{path} is no ordinary file")
             self.size_bytes = found.st_size
-            self._file: BinaryIO = path.open("rb")
+            self._file = path.open("rb")
         except OSError as error:
             raise SourceError(f"cannot read {path}: {error.strerror}") from error
         try:
@@ -163,7 +173,7 @@ class Checkpoint:
         data = bytearray(length)
         try:
             self._file.seek(begin)
-            read = self._file.readinto(data)  # type: ignore[attr-defined]  # every BufferedReader has it
+            read = self._file.readinto(data)
         except OSError as error:
             raise SourceError(f"cannot read {self.path}: {error.strerror}") from error
         if read != length:

@@ -4,6 +4,9 @@ from hashlib import sha256
 
 from ellq_client.errors import ProtocolError
 
+MOST_WARNINGS = 100
+"""Warnings that a summary holds at most: with as many, others may be missing."""
+
 
 def expect(kept: bool, what: str) -> None:
     """Do nothing where the server kept its word. Errors: ProtocolError."""

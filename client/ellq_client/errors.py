@@ -1,34 +1,35 @@
 """Everything that can go wrong, and whose move it is.
 
 EllqError
-├── InvalidRequest          change the request; names the field
-│   ├── InvalidRule         a rule, scope or number out of range
-│   ├── InvalidSelection    a glob, an override, a neuron axis
-│   ├── InvalidSketch       global scope and its sketches
-│   ├── InvalidNetwork      a network, its inputs or moments: wrong, or missing where they are needed
-│   ├── MalformedWeights    the bytes are no whole safetensors file
-│   ├── NonfiniteWeight     NaN or infinity in a compressible tensor
-│   ├── InvalidReference    a URI that the server does not open, or an object that it cannot read or write
-│   ├── TooLarge            beyond this server's stated limits, for ever
-│   └── MessageTooLarge     one message is longer than gRPC lets through
-├── AccessDenied            the server, or something before it, wants other credentials
-├── TlsFailure              no trusted connection: certificates, names or files do not fit
-├── Unsupported             this server does not know the call
-├── Busy                    come back later; may say when
-├── Unavailable             no server answers, or it is shutting down
-├── DeadlineExceeded        give it more time, or less to do
-├── Cancelled               the call was cancelled
-├── ServerDefect            nothing the caller did
-│   └── CertificateRefuted  the server's own re-check failed
-├── ProtocolError           the answer breaks the contract; nothing of it may be used
-├── SourceError             the weights cannot be read here
-│   └── UnderivableNetwork  no network or moments can be derived from this module or model
-├── OutputError             the result cannot be written here
-│   └── InvalidOutput       not at this place or under this name; name another
-├── ReportError             a report file that cannot be read
-├── ServerExtraMissing      no server was named and none is installed
-├── ExtraMissing            a package that only this needs is not installed
-└── ClaimRefuted            verify found a false claim
+├── RemoteError                 what a server, or the road to it, answered instead of a result
+│   ├── InvalidRequest          change the request; names the field
+│   │   ├── InvalidRule         a rule, scope or number out of range
+│   │   ├── InvalidSelection    a glob, an override, a neuron axis
+│   │   ├── InvalidSketch       global scope and its sketches
+│   │   ├── InvalidNetwork      a network, its inputs or moments: wrong, or missing where they are needed
+│   │   ├── MalformedWeights    the bytes are no whole safetensors file
+│   │   ├── NonfiniteWeight     NaN or infinity in a compressible tensor
+│   │   ├── InvalidReference    a URI that the server does not open, or an object that it cannot read or write
+│   │   ├── TooLarge            beyond this server's stated limits, for ever
+│   │   └── MessageTooLarge     one message is longer than gRPC lets through
+│   ├── AccessDenied            the server, or something before it, wants other credentials
+│   ├── TlsFailure              no trusted connection: certificates, names or files do not fit
+│   ├── Unsupported             this server does not know the call
+│   ├── Busy                    come back later; may say when
+│   ├── Unavailable             no server answers, or it is shutting down
+│   ├── DeadlineExceeded        give it more time, or less to do
+│   ├── Cancelled               the call was cancelled
+│   └── ServerDefect            nothing the caller did
+│       └── CertificateRefuted  the server's own re-check failed
+├── ProtocolError               the answer breaks the contract; nothing of it may be used
+├── SourceError                 the weights cannot be read here
+│   └── UnderivableNetwork      no network or moments can be derived from this module or model
+├── OutputError                 the result cannot be written here
+│   └── InvalidOutput           not at this place or under this name; name another
+├── ReportError                 a report file that cannot be read
+├── ServerExtraMissing          no server was named and none is installed
+├── ExtraMissing                a package that only this needs is not installed
+└── ClaimRefuted                verify found a false claim
 
 An error that began as a gRPC error has it as `__cause__`.
 """

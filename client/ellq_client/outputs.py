@@ -19,9 +19,7 @@ from ellq_client.values import TensorPlan
 _SAFETENSORS = ".safetensors"
 
 
-def open_sink(
-    source: Source, output: Path | None, encoding: Encoding = "dense"
-) -> "ArraySink | FileSink | FormatSink | PackedSink":
+def open_sink(source: Source, output: Path | None, encoding: Encoding) -> "ArraySink | FileSink | FormatSink | PackedSink":
     """Return where the weights of a source go: the format of the source, safetensors, or memory. Errors: OutputError."""
     if encoding == "packed":
         return _open_packed(source, output)

@@ -13,6 +13,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ellq_client.errors import ReportError
+from ellq_client.mirror import wire_name
 from ellq_client.rules import RULES, Rule
 
 Value = TypeVar("Value")
@@ -23,7 +24,7 @@ INFINITY = "Infinity"
 def to_plain(value: Any) -> Any:
     """Return the value as dicts, lists, strings, numbers, booleans and None."""
     if is_dataclass(value) and not isinstance(value, type):
-        plain = {_plain_name(field.name): to_plain(getattr(value, field.name)) for field in fields(value)}
+        plain = {wire_name(field.name): to_plain(getattr(value, field.name)) for field in fields(value)}
         return {"kind": value.kind, **plain} if isinstance(value, Rule) else plain
     if isinstance(value, tuple | list):
         return [to_plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
@@ -55,12 +56,12 @@ def from_plain(kind: Any, plain: Any, *, path: str) -> Any:
 def _read_dataclass(kind: Any, plain: Any, *, path: str) -> Any:
     given = _mapping(plain, path=path)
     hints = _hints(kind)
-    unknown = given.keys() - {_plain_name(name) for name in hints}
+    unknown = given.keys() - {wire_name(name) for name in hints}
     if unknown:
         raise ReportError(f"{path}: unknown field {min(unknown)!r}")
     values: dict[str, Any] = {}
     for field in fields(kind):
-        name = _plain_name(field.name)
+        name = wire_name(field.name)
         if name in given:
             values[field.name] = from_plain(hints[field.name], given[name], path=f"{path}.{name}")
         elif field.default is MISSING:
@@ -100,10 +101,7 @@ def _present(kind: Any) -> Any:
     return present[0] if len(present) == 1 else Rule
 
 
-def _plain_name(name: str) -> str:
-    return name.rstrip("_")
-
-
 @lru_cache(maxsize=64)
 def _hints(kind: Any) -> dict[str, Any]:
-    return {name: hint for name, hint in get_type_hints(kind).items() if name in {field.name for field in fields(kind)}}
+    hints = get_type_hints(kind)  # those of class variables, such as the kind of a rule, among them
+    return {field.name: hints[field.name] for field in fields(kind)}

@@ -11,6 +11,7 @@ from ellq_client.checkpoint import StoredTensor
 from ellq_client.errors import InvalidNetwork, SourceError
 from ellq_client.framing import framed
 from ellq_client.graphs import read_topology
+from ellq_client.header_bytes import end_to_end, header_text, with_length
 from ellq_client.headers import read_header
 from ellq_client.sources import Source
 from ellq_math.network.nodes import Conv, Linear
@@ -59,11 +60,6 @@ def _reordered(tensors: tuple[StoredTensor, ...], topology: pb.Topology) -> list
 
 def _header_of(entries: Mapping[str, Any], tensors: list[StoredTensor]) -> bytes:
     """Return the header of a file with these tensors in this order."""
-    told: dict[str, Any] = {METADATA: entries[METADATA]} if METADATA in entries else {}
-    offset = 0
-    for tensor in tensors:
-        end = offset + tensor.length_bytes
-        told[tensor.name] = {**entries[tensor.name], "data_offsets": [offset, end]}
-        offset = end
-    text = json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()
-    return len(text).to_bytes(LENGTH_BYTES, "little") + text
+    metadata = {METADATA: entries[METADATA]} if METADATA in entries else {}
+    moved = end_to_end((tensor.name, entries[tensor.name], tensor.length_bytes) for tensor in tensors)
+    return with_length(header_text(metadata | moved))

@@ -33,12 +33,13 @@ def pack(path: AnyPath, output: AnyPath, *, progress: Progress | None = None) ->
     place = _local(path)
     if os.path.isdir(place):
         sizes = repack_folder(open_folder(place), _local(output), "packed", progress)
-        assert sizes is not None, "a folder has shards"
-        return sizes
-    source = open_source(place)
-    if isinstance(source, PackedSource):
-        raise SourceError(f"{place} is packed already")
-    return _rewrite(source, _local(output), "packed", progress)
+    else:
+        source = open_source(place)
+        if isinstance(source, PackedSource):
+            raise SourceError(f"{place} is packed already")
+        sizes = _rewrite(source, _local(output), "packed", progress)
+    assert sizes is not None, "what is packed has sizes"
+    return sizes
 
 
 def unpack(path: AnyPath, output: AnyPath, *, progress: Progress | None = None) -> None:
@@ -82,7 +83,7 @@ def _load(path: Path) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
     with PackedCheckpoint(path) as packed:
         for tensor in packed.tensors:
-            numpy_dtype(tensor.dtype, name=tensor.name)
+            numpy_dtype(tensor.dtype, name=tensor.name)  # what numpy lacks is told before anything is read
         for place, tensor in enumerate(packed.tensors):
             buffer = np.empty(tensor.length_bytes, np.uint8)
             filled = 0
@@ -93,7 +94,7 @@ def _load(path: Path) -> dict[str, Any]:
     return arrays
 
 
-def _rewrite(source: Source, output: Path, encoding: Encoding, progress: Progress | None) -> Any:
+def _rewrite(source: Source, output: Path, encoding: Encoding, progress: Progress | None) -> PackedSizes | None:
     """Write a source as a safetensors file; return the sizes of a packed one."""
     sink = open_sink(source, output, encoding)
     assert not isinstance(sink, ArraySink), "there is an output"

@@ -95,9 +95,9 @@ class FileSource:
         """Yield the tensor's bytes of the file."""
         return self._range(tensor.begin, tensor.end)
 
-    def payload(self, header_bytes: int) -> Iterator[Data]:
+    def payload(self) -> Iterator[Data]:
         """Yield all that comes behind the header. Errors: SourceError."""
-        return self._range(header_bytes, self.size_bytes)
+        return self._range(self.header.length_bytes, self.size_bytes)
 
     def _range(self, begin: int, end: int) -> Iterator[Data]:
         return self._file.pieces(begin, end)

@@ -122,6 +122,17 @@ def test_what_is_no_array_is_named(weights, message):
         open_source(weights)
 
 
+@pytest.mark.parametrize("weights", [torch.nn.Linear(2, 2), [np.ones((2, 2))], None])
+def test_neither_a_path_nor_a_mapping(fake, tmp_path, weights):
+    message = f"a path or a mapping of names to arrays, not {type(weights).__name__}"
+    with Client(fake.address) as client:
+        with pytest.raises(TypeError, match=message):
+            client.analyze(weights).result()
+        with pytest.raises(TypeError, match=message):
+            client.compress(weights, tmp_path / "small.safetensors", rule=RULE).result()
+    assert not list(tmp_path.iterdir())
+
+
 def test_files_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(SourceError, match="is a directory; name one"):
         open_source(tmp_path)

@@ -83,8 +83,12 @@ def compress(
 
 
 def is_folder(weights: WeightSource) -> TypeGuard[str | os.PathLike[str]]:
-    """Return whether these weights lie in a folder."""
-    return not isinstance(weights, Mapping) and os.path.isdir(weights)  # of a name that is too long, Path would raise
+    """Return whether these weights lie in a folder. Errors: TypeError for what is neither a path nor a mapping."""
+    try:
+        return not isinstance(weights, Mapping) and os.path.isdir(weights)  # of a name that is too long, Path would raise
+    except TypeError as error:
+        told = f"weights are a path or a mapping of names to arrays, not {type(weights).__name__}; of a module its state_dict()"
+        raise TypeError(told) from error
 
 
 def _source(weights: WeightSource) -> Source:

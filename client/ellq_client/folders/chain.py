@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 from ellq.v1.frames import Data
 from ellq.v1.safetensors import LENGTH_BYTES
 from ellq_client.checkpoint import Checkpoint, StoredTensor, parse_header
 from ellq_client.folders.folder import Shard
 from ellq_client.framing import framed
+from ellq_client.header_bytes import end_to_end, header_text, with_length
 from ellq_client.headers import read_header
 from ellq_client.packing.reading import open_checkpoint
 from ellq_client.permissions import narrowest
@@ -26,16 +26,9 @@ def source_of(shards: Sequence[Shard], *, name: str) -> Source:
 
 def chained_header(shards: Iterable[tuple[bytes, Sequence[StoredTensor]]]) -> bytes:
     """Return the header of the tensors of all these headers, each with its tensors in offset order. Metadata stay behind."""
-    entries: dict[str, Any] = {}
-    offset = 0
-    for header, tensors in shards:
-        told = json.loads(header[LENGTH_BYTES:])
-        for tensor in tensors:
-            end = offset + tensor.length_bytes
-            entries[tensor.name] = {**told[tensor.name], "data_offsets": [offset, end]}
-            offset = end
-    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
-    return len(text).to_bytes(LENGTH_BYTES, "little") + text
+    read = ((json.loads(header[LENGTH_BYTES:]), tensors) for header, tensors in shards)
+    entries = ((tensor.name, told[tensor.name], tensor.length_bytes) for told, tensors in read for tensor in tensors)
+    return with_length(header_text(end_to_end(entries)))
 
 
 class ChainedSource:
@@ -55,7 +48,7 @@ class ChainedSource:
         """Yield the header, then the weights of shard after shard."""
         yield from framed([memoryview(self.header.text)])
         for shard in self._shards:
-            yield from shard.source.payload(len(shard.header))
+            yield from shard.source.payload()
 
     def pieces(self, tensor: StoredTensor) -> Iterator[Data]:
         """Yield the bytes of the tensor of that name."""

@@ -2,11 +2,11 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from ellq_client.checkpoint import check_text
+from ellq_client.checkpoint import check_text, unique_entries
 from ellq_client.errors import SourceError
 from ellq_client.folders.files import FolderFile
 from ellq_client.permissions import permissions_of
@@ -47,7 +47,7 @@ def read_index(file: FolderFile) -> Index:
     try:
         with file.path.open("rb") as opened:
             permissions, text = permissions_of(os.fstat(opened.fileno())), opened.read()
-        entries: Any = json.loads(text, object_pairs_hook=_unique)
+        entries: Any = json.loads(text, object_pairs_hook=unique_entries)
         check_text(entries)
         weight_map = _object(entries, "the index").get("weight_map")
         names = _object(weight_map, "weight_map")
@@ -59,16 +59,6 @@ def read_index(file: FolderFile) -> Index:
     if not names or not all(isinstance(shard, str) for shard in names.values()):
         raise SourceError(f"{file.name} is no index of shards: weight_map must give every tensor the name of its shard")
     return Index(file.name, permissions, text, {**entries, "metadata": metadata}, names)
-
-
-def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object; plain JSON readers would take the last of equal names without a word."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
-        raise ValueError(f"it names {twice!r} twice")
-    return found
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:

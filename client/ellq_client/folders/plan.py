@@ -8,7 +8,6 @@ from typing import Any, cast
 from ellq_client.folders.folder import Folder, Shard
 from ellq_client.plain import to_plain
 from ellq_client.requests import Request
-from ellq_client.results import header_digest
 
 SCHEMA = "ellq.folder-plan/1"
 
@@ -82,5 +81,5 @@ def _fingerprint(shard: Shard) -> dict[str, Any]:
         "name": shard.name,
         "size_bytes": shard.source.size_bytes,
         "modified_ns": shard.source.modified_ns,
-        "header_sha256": header_digest(shard.header),
+        "header_sha256": shard.source.header.sha256,
     }

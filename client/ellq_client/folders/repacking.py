@@ -73,7 +73,7 @@ def _rewrite(
     with reported(directory / shard.name):
         file = begin_shard(shard, directory, encoding)
         try:
-            for data in shard.source.payload(len(shard.header)):
+            for data in shard.source.payload():
                 file.write(data)
                 done_bytes += len(data)
                 if progress is not None:

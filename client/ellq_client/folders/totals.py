@@ -7,6 +7,7 @@ from itertools import islice
 from math import hypot, inf, nextafter
 from pathlib import Path
 
+from ellq_client.contract import MOST_WARNINGS
 from ellq_client.folders.chain import chained_header
 from ellq_client.folders.folder import Folder
 from ellq_client.folders.torn import torn
@@ -20,9 +21,6 @@ _NORM_ERROR = 2.0**-40
 
 _LEAST_NORM = 2.0**-960
 """A smaller norm may have lost digits, as a subnormal number."""
-
-MOST_WARNINGS = 100
-"""Warnings of one call."""
 
 _ORDER = (
     "glob_without_match", "quantized_passed_through", "stored_values", "scale_unusable", "nothing_compressible",

@@ -10,6 +10,14 @@ from ellq_client.formats.layouts import Layout
 Fill: TypeAlias = Callable[[BinaryIO], None]
 """Writes a whole file through the handle of an empty one."""
 
+LONGEST_REASON = 200
+"""Characters of what a library says that are told."""
+
+
+def told_of(error: Exception) -> str:
+    """Return what a library says of a file, in a line."""
+    return f"{type(error).__name__}: {error}".partition("\n")[0][:LONGEST_REASON]
+
 
 @dataclass(frozen=True)
 class Entry:

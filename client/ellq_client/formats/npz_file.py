@@ -12,15 +12,14 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ellq_client.arrays import SAFETENSORS_DTYPES, weight_bytes
-from ellq_client.counting import counted
+from ellq_client.counting import counted, grouped
 from ellq_client.errors import SourceError
-from ellq_client.formats.contents import Entry, Fill
+from ellq_client.formats.contents import Entry, Fill, told_of
 from ellq_client.formats.layouts import Layout
 from ellq_client.formats.names import layouts_by_name
 from ellq_client.steady_file import SteadyFile
 
 _SUFFIX = ".npy"
-_LONGEST_REASON = 200
 _MOST_ELEMENTS = 1 << 60
 _HARMLESS_BYTES = 1 << 30
 _MOST_INFLATION = 100
@@ -83,7 +82,7 @@ class NpzFile:
         with self._file.opened() as file, _told_of(trouble), zipfile.ZipFile(file) as archive:
             data = archive.read(member)
         if len(data) != member.file_size:
-            told = f"it has {counted(len(data), 'byte')}, not the {member.file_size} that the archive says"
+            told = f"it has {counted(len(data), 'byte')}, not the {grouped(member.file_size)} that the archive says"
             raise SourceError(f"{trouble}: {told}")
         return data
 
@@ -139,8 +138,7 @@ def _told_of(trouble: str) -> Generator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # of the system, not of a library
-        told = f"{type(error).__name__}: {error}".partition("\n")[0][:_LONGEST_REASON]
-        raise SourceError(f"{trouble}: {told}") from error
+        raise SourceError(f"{trouble}: {told_of(error)}") from error
 
 
 def _like(member: zipfile.ZipInfo) -> zipfile.ZipInfo:

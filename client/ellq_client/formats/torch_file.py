@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from ellq_client.arrays import SAFETENSORS_DTYPES, dtype_name, weight_bytes
 from ellq_client.errors import ExtraMissing, OutputError, SourceError
-from ellq_client.formats.contents import Entry, Fill
+from ellq_client.formats.contents import LONGEST_REASON, Entry, Fill, told_of
 from ellq_client.formats.layouts import Layout, left_alone
 from ellq_client.formats.names import is_table, layouts_by_name
 from ellq_client.formats.torch_storages import overlapping, same_memory
@@ -21,7 +21,6 @@ try:
 except ImportError as missing:
     raise ExtraMissing("reading a PyTorch file needs torch: pip install 'ellq[torch]'") from missing
 
-_LONGEST_REASON = 200
 _INSTEAD = "nothing of it was executed; save the state_dict() of the model instead"
 
 _OF_PROGRAMS = "constants.pkl"
@@ -117,7 +116,7 @@ def _told(error: Exception) -> str:
     if found := re.search(r"GLOBAL (\S+)", text):
         return f"holds more than tensors and plain values ({found[1]}): {_INSTEAD}"
     found = re.search(r"Unsupported [^\n]*", text)
-    what = text.partition(". ")[0][:_LONGEST_REASON] if found is None else found[0]
+    what = text.partition(". ")[0][:LONGEST_REASON] if found is None else found[0]
     return f"is no PyTorch file, or a damaged one ({type(error).__name__}: {what})"
 
 
@@ -132,8 +131,7 @@ def _is_archive(path: Path) -> bool:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
     except Exception as error:  # of a damaged directory zipfile raises whatever its parts do
-        told = f"{type(error).__name__}: {error}".partition("\n")[0][:_LONGEST_REASON]
-        raise SourceError(f"{path} is no PyTorch file that can be read: {told}") from error
+        raise SourceError(f"{path} is no PyTorch file that can be read: {told_of(error)}") from error
     if any(record.filename.rpartition("/")[2] == _OF_PROGRAMS for record in records):
         raise SourceError(f"{path} is a TorchScript archive, which holds a program: {_INSTEAD}")
     packed = [record.filename for record in records if record.compress_type != zipfile.ZIP_STORED]

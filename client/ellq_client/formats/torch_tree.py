@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias, cast
 
-Path: TypeAlias = tuple[str, ...]
+Keys: TypeAlias = tuple[str, ...]
+"""Those that lead to a place in the document, from its top."""
 
 _WRAPPERS = {"state_dict", "model_state_dict", "model", "module", "net", "network", "params", "weights"}
 """Keys that say only that what follows is the model."""
@@ -14,7 +15,7 @@ _PREFIXES = ("module.", "_orig_mod.")
 _OPTIMIZER = {"state", "param_groups"}
 
 
-def tensors_by_path(document: Any, tensor_type: type) -> list[tuple[Path, Any]]:
+def tensors_by_path(document: Any, tensor_type: type) -> list[tuple[Keys, Any]]:
     """Return every tensor with the keys that lead to it, without those that say nothing."""
     found = [(path, leaf) for path, leaf in _leaves(document, ()) if isinstance(leaf, tensor_type)]
     while found and len({path[0] for path, _ in found if path}) == 1 and all(len(path) > 1 for path, _ in found):
@@ -24,7 +25,7 @@ def tensors_by_path(document: Any, tensor_type: type) -> list[tuple[Path, Any]]:
     return found
 
 
-def drop_optimizers(document: Any, path: Path = ()) -> list[str]:
+def drop_optimizers(document: Any, path: Keys = ()) -> list[str]:
     """Remove the state of optimizers, in place, and return where it was."""
     if isinstance(document, list | tuple):
         return [name for place, value in _indexed(document) for name in drop_optimizers(value, (*path, place))]
@@ -42,7 +43,7 @@ def drop_optimizers(document: Any, path: Path = ()) -> list[str]:
     return dropped
 
 
-def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+def _leaves(value: Any, path: Keys) -> Iterator[tuple[Keys, Any]]:
     if isinstance(value, Mapping):
         mapping = cast(Mapping[Any, Any], value)
         prefix = _common_prefix([str(key) for key in mapping])

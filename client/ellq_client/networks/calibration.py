@@ -42,9 +42,9 @@ def calibrate(
 
     A batch is a tensor (samples, ...), or a tuple or list that begins with one. `matrices` asks for the full matrices, too,
     except for fan-ins above `largest_matrix`: `without_matrix` of the result names those. `network` limits the measurement to
-    the tensors of its layers. A module that is used twice gets moments that hold for both
-    uses: the sum of its matrices, or the larger ones of second moments alone. Margins are measured when the outputs are
-    vectors of two values or more.
+    the tensors of its layers. A module that is used twice gets moments that hold for both uses: the sum of its matrices, or
+    the larger ones of second moments alone. Margins are measured when the outputs are vectors of two values or more.
+
     Errors: UnderivableNetwork when there are no samples, or a layer sees NaN or infinity.
     """
     layers = copy.deepcopy(module).double().eval()

@@ -9,9 +9,10 @@ import numpy as np
 from ellq_client.errors import ExtraMissing, SourceError, UnderivableNetwork
 from ellq_client.networks.activations import Silu
 from ellq_client.networks.network import FreshNames, Network, Node
-from ellq_client.networks.onnx_calls import Call, Constant, Inexpressible, Shape, Value
-from ellq_client.networks.onnx_operations import Operations, operations_of
+from ellq_client.networks.onnx_calls import Call, Constant
+from ellq_client.networks.onnx_operations import operations_of
 from ellq_client.networks.operations import Add, Concat, Input, Linear, Unbounded
+from ellq_client.networks.tracing import Inexpressible, Operations, Shape, Value
 
 try:
     import onnx

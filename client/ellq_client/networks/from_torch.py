@@ -11,9 +11,10 @@ from ellq_client.errors import ExtraMissing, UnderivableNetwork
 from ellq_client.networks.activations import Identity
 from ellq_client.networks.network import FreshNames, Network, Node
 from ellq_client.networks.operations import Add, Concat, Input, Reshape, Unbounded
-from ellq_client.networks.torch_calls import Call, Inexpressible, Shape, Value
+from ellq_client.networks.torch_calls import Call
 from ellq_client.networks.torch_memory import Memory
-from ellq_client.networks.torch_operations import Operations, operations_of
+from ellq_client.networks.torch_operations import operations_of
+from ellq_client.networks.tracing import Inexpressible, Operations, Shape, Value
 
 try:
     import torch

@@ -19,7 +19,7 @@ from ellq_client.counting import counted
 from ellq_client.errors import SourceError
 from ellq_client.framing import FRAME_BYTES
 from ellq_client.permissions import ORDINARY
-from ellq_client.sinks import PartialFile, check_place
+from ellq_client.sinks import write_file
 from ellq_client.sources import ArraySource
 
 Array = npt.NDArray[np.float64]
@@ -57,7 +57,7 @@ class Calibration:
         return tuple(name for name, moments in self.tensors.items() if moments.matrix is None)
 
     def to_frames(self) -> Iterator[pb.Moments]:
-        """Yield the messages: second moments in the first one of a tensor, at most a mebibyte of its matrix in each."""
+        """Yield the messages: second moments in the first one of a tensor, at most FRAME_BYTES of its matrix in each."""
         for name, moments in self.tensors.items():
             data = (
                 b"" if moments.matrix is None else np.ascontiguousarray(moments.matrix, "<f8").reshape(-1).view(np.uint8).data
@@ -75,15 +75,7 @@ class Calibration:
             arrays[_SECOND + name] = moments.second_moments
             if moments.matrix is not None:
                 arrays[_MATRIX + name] = moments.matrix
-        check_place(Path(path))
-        file = PartialFile(Path(path), permissions=ORDINARY)
-        try:
-            file.restart()
-            for data in ArraySource(arrays).frames():
-                file.write(data)
-            file.commit()
-        finally:
-            file.discard()
+        write_file(Path(path), ArraySource(arrays).frames(), permissions=ORDINARY)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Calibration":

@@ -15,7 +15,7 @@ from ellq_client.networks.inputs import InputKnowledge, Values, box_of, numbers_
 from ellq_client.networks.operations import MaxPool, MeanPool, Operation
 from ellq_client.networks.wire import operation_from_proto, operation_to_proto
 from ellq_client.permissions import ORDINARY
-from ellq_client.sinks import PartialFile, check_place
+from ellq_client.sinks import write_file
 
 
 @dataclass(frozen=True, init=False)
@@ -83,14 +83,7 @@ class Network:
         The file gets at most these permission bits: those of what the network is made of.
         """
         text = json_format.MessageToJson(self.to_proto(), preserving_proto_field_name=True, indent=1)
-        check_place(Path(path))
-        file = PartialFile(Path(path), permissions=permissions)
-        try:
-            file.restart()
-            file.write(text.encode() + b"\n")
-            file.commit()
-        finally:
-            file.discard()
+        write_file(Path(path), [text.encode() + b"\n"], permissions=permissions)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Network":

@@ -1,23 +1,11 @@
 """One node of an ONNX graph, with what is known of its inputs. No onnx is imported here."""
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-Shape: TypeAlias = tuple[int, ...]
-
-
-class Inexpressible(Exception):
-    """The contract has no operation for a node; the message says what it is."""
-
-
-@dataclass(frozen=True)
-class Value:
-    """A tensor that flows: the node that has it, and the shape of one sample, None where nobody knows."""
-
-    node: str
-    shape: Shape | None
+from ellq_client.networks.tracing import Inexpressible, Shape, Value
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +56,13 @@ class Call:
         if found is not None and (found.name is None or axes not in (None, found.array.ndim)):
             raise Inexpressible(f"{self.kind} whose input {place} is no initializer of {axes} axes")
         return found.name if found is not None else None
+
+    def needed_tensor(self, place: int, axes: int) -> str:
+        """Return the name of the initializer at a place that no valid node leaves out."""
+        found = self.tensor(place, axes)
+        if found is None:
+            raise Inexpressible(f"{self.kind} without its input {place}")
+        return found
 
     def require(self, holds: bool, trouble: str) -> None:
         """Refuse a node of which something does not hold."""

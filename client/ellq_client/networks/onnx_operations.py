@@ -5,12 +5,11 @@ No onnx is imported here.
 
 from collections.abc import Callable
 from math import prod
-from typing import TypeAlias
 
 import numpy as np
 
 from ellq_client.networks.onnx_activations import ACTIVATIONS
-from ellq_client.networks.onnx_calls import Call, Constant, Inexpressible, Shape, Value
+from ellq_client.networks.onnx_calls import Call, Constant
 from ellq_client.networks.operations import (
     Add,
     Affine,
@@ -21,12 +20,10 @@ from ellq_client.networks.operations import (
     Linear,
     MaxPool,
     MeanPool,
-    Operation,
     Reshape,
     Softmax,
 )
-
-Operations: TypeAlias = tuple[Operation, ...]
+from ellq_client.networks.tracing import Inexpressible, Operations, Shape, Value
 
 
 def operations_of(call: Call) -> Operations:
@@ -53,24 +50,22 @@ def _gemm(call: Call) -> Operations:
     given = call.attributes
     plain = given.get("alpha", 1.0) == 1 and given.get("beta", 1.0) == 1 and not given.get("transA", 0)
     call.require(plain and len(call.shape) == 1, "with alpha, beta or transA")
-    weight = call.tensor(1, 2)
-    assert weight is not None, "Gemm has a second input"
-    return (Linear(weight, call.tensor(2, 1), transposed=not given.get("transB", 0)),)
+    return (Linear(call.needed_tensor(1, 2), call.tensor(2, 1), transposed=not given.get("transB", 0)),)
 
 
 def _matmul(call: Call) -> Operations:
-    weight = call.tensor(1, 2)
-    call.require(len(call.shape) == 1 and weight is not None, f"on shape {call.shape}")
-    return (Linear(weight or "", transposed=True),)
+    weight = call.needed_tensor(1, 2)
+    call.require(len(call.shape) == 1, f"on shape {call.shape}")
+    return (Linear(weight, transposed=True),)
 
 
 def _conv(call: Call) -> Operations:
     given, axes = call.attributes, len(call.shape) - 1
-    weight = call.tensor(1, axes + 2)
-    call.require(axes in (1, 2) and weight is not None, f"in {axes} dimensions")
+    weight = call.needed_tensor(1, axes + 2)
+    call.require(axes in (1, 2), f"in {axes} dimensions")
     ones = (1,) * axes
     strides, dilations = tuple(given.get("strides", ones)), tuple(given.get("dilations", ones))
-    return (Conv(weight or "", call.tensor(2, 1), strides, _pads(call, axes), dilations, given.get("group", 1)),)
+    return (Conv(weight, call.tensor(2, 1), strides, _pads(call, axes), dilations, given.get("group", 1)),)
 
 
 def _pads(call: Call, axes: int) -> Shape:
@@ -82,9 +77,7 @@ def _pads(call: Call, axes: int) -> Shape:
 
 def _batch_norm(call: Call) -> Operations:
     call.require(not call.attributes.get("training_mode", 0), "with the statistics of each batch")
-    weight, bias, mean, variance = (call.tensor(place, 1) for place in (1, 2, 3, 4))
-    assert mean is not None, "batch normalisation has five inputs"
-    assert variance is not None, "batch normalisation has five inputs"
+    weight, bias, mean, variance = (call.needed_tensor(place, 1) for place in (1, 2, 3, 4))
     epsilon = call.attributes.get("epsilon", float(np.float32(1e-5)))
     return (BatchNorm(mean=mean, variance=variance, epsilon=epsilon, weight=weight, bias=bias),)
 

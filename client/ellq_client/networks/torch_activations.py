@@ -22,37 +22,37 @@ from ellq_client.networks.activations import (
     Softplus,
     Tanh,
 )
-from ellq_client.networks.torch_calls import Call, require
+from ellq_client.networks.torch_calls import Call
 
 
 def _leaky_relu(call: Call) -> LeakyRelu:
     slope = call.argument("negative_slope", 1, 0.01)
-    require(0 <= slope <= 1, call, f"with slope {slope}")
+    call.require(0 <= slope <= 1, f"with slope {slope}")
     return LeakyRelu(slope)
 
 
 def _elu(call: Call) -> Elu:
     alpha = call.argument("alpha", 1, 1.0)
-    require(0 < alpha <= 1, call, f"with alpha {alpha}")
+    call.require(0 < alpha <= 1, f"with alpha {alpha}")
     return Elu(alpha)
 
 
 def _softplus(call: Call) -> Softplus:
     beta, threshold = call.argument("beta", 1, 1), call.argument("threshold", 2, 20)
-    require(beta == 1 and threshold >= 20, call, f"with beta {beta} and threshold {threshold}")
+    call.require(beta == 1 and threshold >= 20, f"with beta {beta} and threshold {threshold}")
     return Softplus()
 
 
 def _clamp(call: Call) -> Clip:
     least, largest = call.argument("min", 1), call.argument("max", 2)
     numbers = isinstance(least, int | float) and isinstance(largest, int | float)
-    require(numbers, call, "without two numbers as bounds")
+    call.require(numbers, "without two numbers as bounds")
     return Clip(least, largest)
 
 
 def _dropout(call: Call) -> Identity:
     always = call.module is None and bool(call.argument("training", 2, default=True))
-    require(not always, call, "that is always on")
+    call.require(not always, "that is always on")
     return Identity()
 
 

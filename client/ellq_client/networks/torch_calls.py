@@ -2,22 +2,9 @@
 
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
-Shape: TypeAlias = tuple[int, ...]
-
-
-class Inexpressible(Exception):
-    """The contract has no operation for a call; the message says what it is."""
-
-
-@dataclass(frozen=True)
-class Value:
-    """A tensor that flows: the node that has it, and the shape of one sample."""
-
-    node: str
-    shape: Shape | None
-    """None: several tensors, or one that is not split by samples."""
+from ellq_client.networks.tracing import Inexpressible, Shape, Value
 
 
 @dataclass(frozen=True)
@@ -72,11 +59,10 @@ class Call:
         assert shape is not None, "calls are only made for values of known shape"
         return shape
 
-
-def require(holds: bool, call: Call, trouble: str) -> None:
-    """Refuse a call of which something does not hold."""
-    if not holds:
-        raise Inexpressible(f"{call.name} {trouble}")
+    def require(self, holds: bool, trouble: str) -> None:
+        """Refuse a call of which something does not hold."""
+        if not holds:
+            raise Inexpressible(f"{self.name} {trouble}")
 
 
 def flat(argument: Any) -> Iterable[Any]:

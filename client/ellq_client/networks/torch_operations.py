@@ -4,7 +4,7 @@ No torch is imported here.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 from ellq_client.networks.operations import (
     Add,
@@ -16,16 +16,13 @@ from ellq_client.networks.operations import (
     Linear,
     MaxPool,
     MeanPool,
-    Operation,
     Reshape,
     Softmax,
 )
 from ellq_client.networks.torch_activations import ACTIVATIONS
-from ellq_client.networks.torch_calls import Call, Inexpressible, Shape, Value, flat, require
+from ellq_client.networks.torch_calls import Call, flat
 from ellq_client.networks.torch_paddings import paddings_of
-
-Operations: TypeAlias = tuple[Operation, ...]
-"""One after the other; only the first may take several nodes."""
+from ellq_client.networks.tracing import Inexpressible, Operations, Shape, Value
 
 
 def operations_of(call: Call) -> Operations:
@@ -40,7 +37,7 @@ def operations_of(call: Call) -> Operations:
 
 
 def _linear(call: Call) -> Operations:
-    require(len(call.input) == 1, call, f"on shape {call.input}")
+    call.require(len(call.input) == 1, f"on shape {call.input}")
     weight = call.tensor("weight", 1)
     assert weight is not None, "every Linear has a weight"
     return (Linear(weight, call.tensor("bias", 2)),)
@@ -48,8 +45,8 @@ def _linear(call: Call) -> Operations:
 
 def _conv(call: Call) -> Operations:
     module = call.module
-    require(module.padding_mode == "zeros", call, f"with padding mode {module.padding_mode!r}")
-    require(len(call.input) == 1 + len(module.kernel_size), call, "on samples without a batch axis")
+    call.require(module.padding_mode == "zeros", f"with padding mode {module.padding_mode!r}")
+    call.require(len(call.input) == 1 + len(module.kernel_size), "on samples without a batch axis")
     weight = call.tensor("weight")
     assert weight is not None, "every convolution has a weight"
     return (Conv(weight, call.tensor("bias"), module.stride, paddings_of(module), module.dilation, module.groups),)
@@ -79,20 +76,20 @@ def _pool(call: Call, kind: type[MaxPool] | type[MeanPool]) -> Operations:
         (size + 2 * pad - taps) // step + 1
         for size, taps, step, pad in zip(call.input[1:], kernel, stride, padding, strict=True)
     )
-    require(call.output == (call.input[0], *whole), call, "whose last windows reach beyond the padding (ceil_mode)")
+    call.require(call.output == (call.input[0], *whole), "whose last windows reach beyond the padding (ceil_mode)")
     return (kind(kernel, stride, padding),)
 
 
 def _max_pool(call: Call) -> Operations:
-    require(set(_sizes(call.argument("dilation", 4, 1), 1)) == {1}, call, "with dilation")
-    require(not call.argument("return_indices", 6, default=False), call, "that returns indices")
+    call.require(set(_sizes(call.argument("dilation", 4, 1), 1)) == {1}, "with dilation")
+    call.require(not call.argument("return_indices", 6, default=False), "that returns indices")
     return _pool(call, MaxPool)
 
 
 def _mean_pool(call: Call) -> Operations:
     unpadded = not any(_sizes(call.argument("padding", 3, 0), 1))
-    require(unpadded or call.argument("count_include_pad", 5, default=True), call, "that leaves its padding out of the mean")
-    require(call.argument("divisor_override", 6) is None, call, "with a divisor of its own")
+    call.require(unpadded or call.argument("count_include_pad", 5, default=True), "that leaves its padding out of the mean")
+    call.require(call.argument("divisor_override", 6) is None, "with a divisor of its own")
     return _pool(call, MeanPool)
 
 
@@ -101,7 +98,7 @@ def _adaptive_mean_pool(call: Call) -> Operations:
     if all(size == 1 for size in given[1:]):
         return (GlobalMean(), Reshape(*given))
     divides = all(size % new == 0 for size, new in zip(taken[1:], given[1:], strict=True))
-    require(divides, call, f"from {taken[1:]} to {given[1:]}, whose windows differ in length")
+    call.require(divides, f"from {taken[1:]} to {given[1:]}, whose windows differ in length")
     kernel = tuple(size // new for size, new in zip(taken[1:], given[1:], strict=True))
     return (MeanPool(kernel, kernel),)
 
@@ -109,7 +106,7 @@ def _adaptive_mean_pool(call: Call) -> Operations:
 def _mean(call: Call) -> Operations:
     axes = len(call.input) + 1  # with the batch
     dims = {dim % axes for dim in flat(call.argument("dim", 1)) if isinstance(dim, int)}
-    require(axes > 2 and dims == set(range(2, axes)), call, "over other axes than all but the channels")
+    call.require(axes > 2 and dims == set(range(2, axes)), "over other axes than all but the channels")
     return (GlobalMean(), Reshape(*call.output)) if len(call.output) > 1 else (GlobalMean(),)
 
 
@@ -120,16 +117,16 @@ def _reshape(call: Call) -> Operations:
 
 def _softmax(call: Call) -> Operations:
     dim = call.argument("dim", 1)
-    require(len(call.input) == 1 and dim in (None, 1, -1), call, f"over axis {dim} of shape {call.input}")
+    call.require(len(call.input) == 1 and dim in (None, 1, -1), f"over axis {dim} of shape {call.input}")
     return (Softmax(),)
 
 
 def _add(call: Call) -> Operations:
-    require(call.argument("alpha", 2, 1) == 1, call, "with a factor alpha")
+    call.require(call.argument("alpha", 2, 1) == 1, "with a factor alpha")
     values = call.values
     if len(values) == 1:
         return (Affine(shift=_number(call)),)
-    require(len(values) == 2 and values[0].shape == values[1].shape, call, "of shapes that are not equal")
+    call.require(len(values) == 2 and values[0].shape == values[1].shape, "of shapes that are not equal")
     return (Affine(scale=2),) if values[0] == values[1] else (Add(),)
 
 
@@ -140,15 +137,15 @@ def _scaled(call: Call) -> Operations:
 def _number(call: Call) -> float:
     """Return the number in `value + number` or `number * value`."""
     others = [one for one in call.operands if not isinstance(one, Value)]
-    require(len(call.values) == 1 and len(others) == 1 and isinstance(others[0], int | float), call, "of other than a number")
+    call.require(len(call.values) == 1 and len(others) == 1 and isinstance(others[0], int | float), "of other than a number")
     return float(others[0])
 
 
 def _concat(call: Call) -> Operations:
     dim = call.argument("dim", 1, 0)
-    require(dim in (1, -len(call.output)), call, f"along axis {dim}")
+    call.require(dim in (1, -len(call.output)), f"along axis {dim}")
     nodes = [value.node for value in call.values]
-    require(len(nodes) > 1 and len(nodes) == len(set(nodes)), call, "of one tensor")
+    call.require(len(nodes) > 1 and len(nodes) == len(set(nodes)), "of one tensor")
     return (Concat(),)
 
 

@@ -9,7 +9,7 @@ from ellq_client.errors import ReportError
 from ellq_client.verifying.choices import choose_at, find_threshold
 from ellq_client.verifying.enclosed import Enclosed
 from ellq_client.verifying.matrices import Matrix
-from ellq_client.verifying.weighing import WeighedMatrix
+from ellq_client.verifying.weighing import WeighedMatrix, weighed
 from ellq_math.allocation import pool_target
 from ellq_math.network.budget import KnowledgeRequired, cost_scales, spent_cost
 from ellq_math.network.knowledge import Knowledge
@@ -32,10 +32,7 @@ def price(
         scales = cost_scales(enclosed.graph, enclosed.tensors, knowledge, grade=rule.grade, names=names)
     except (Unreachable, KnowledgeRequired) as error:
         raise ReportError(f"report.request: no server takes this error budget: {error}") from error
-    return {
-        name: WeighedMatrix(matrices[name].tensor, matrices[name].neuron_axis, scales[name].rows, scales[name].columns)
-        for name in names
-    }
+    return {name: weighed(matrices[name], scales[name].rows, scales[name].columns) for name in names}
 
 
 def choose_cheapest(

@@ -1,22 +1,19 @@
 """What a request must do to each tensor, from the header alone: the contract's Selection, applied once more."""
 
-import fnmatch
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from itertools import pairwise
 
 from ellq.v1.safetensors import COMPRESSIBLE_DTYPES
 from ellq_client.checkpoint import StoredTensor
 from ellq_client.errors import ReportError
+from ellq_client.formats.names import SERVICE_TABLES
 from ellq_client.requests import Override, Request
 from ellq_client.rules import LqBound, PqIndex, Rule, SparsityIndex, parameters
 from ellq_client.values import IndexOrders
 from ellq_math import rules as math_rules
 from ellq_math.network.findings import Grade
-
-TABLE_NAMES = ("*embed*", "*wte.*", "*wpe.*", "*lm_head*")
-"""Names that are left alone unless they are included."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ def expect_indices(request: Request) -> IndexOrders:
 
 def matches(glob: str, name: str) -> bool:
     """Return whether a glob of the contract matches the whole name, case-sensitively."""
-    return re.match(fnmatch.translate(glob), name) is not None
+    return fnmatchcase(name, glob)
 
 
 def math_rule(rule: Rule) -> math_rules.Rule:
@@ -98,7 +95,7 @@ def _reason(tensor: StoredTensor, request: Request, overrides: Sequence[Override
     if treatment is not None and treatment.skip:
         return "skipped"
     included = any(matches(glob, tensor.name) for glob in request.include)
-    return "name" if not included and any(matches(glob, tensor.name) for glob in TABLE_NAMES) else None
+    return "name" if not included and any(matches(glob, tensor.name) for glob in SERVICE_TABLES) else None
 
 
 def _fits(axis: tuple[int, ...], *, dimensions: int) -> bool:

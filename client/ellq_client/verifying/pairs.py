@@ -1,17 +1,22 @@
 """Holds one compressed stream against its original and, if there is one, against the report of how it was made."""
 
+import json
 from dataclasses import dataclass
 
 from ellq.v1.meanings import read_meanings
 from ellq_client.checkpoint import Checkpoint
+from ellq_client.counting import counted, grouped
 from ellq_client.enclosures import AnyMoments, AnyNetwork
 from ellq_client.errors import ClaimRefuted
+from ellq_client.plain import to_plain
 from ellq_client.report import Report
 from ellq_client.rules import ErrorBudget, Lasso
 from ellq_client.verifying.claims import Claims
 from ellq_client.verifying.enclosed import Enclosed, hold_enclosed
 from ellq_client.verifying.reports import ReportCheck
 from ellq_client.verifying.zeros import compare_zeros
+
+SCHEMA = "ellq.verification/1"
 
 _WITHOUT_NETWORK = "the certificate of the whole network: hand in the network and what was known of its inputs"
 _WITHOUT_MOMENTS = "mean squares under the moments, and the choice of weights that went by them: hand in the moments"
@@ -40,11 +45,11 @@ class Verification:
 
     def told(self) -> str:
         """Return what was checked, for a person."""
-        lines = [f"holds: {_counted(self.tensors, 'tensor')}; as safetensors, both have the same header and the same length"]
-        differ = f"holds: {_counted(self.changed_tensors, 'tensor')} {'differs' if self.changed_tensors == 1 else 'differ'}, "
-        cut = _counted(self.weights_cut, "weight")
+        lines = [f"holds: {counted(self.tensors, 'tensor')}; as safetensors, both have the same header and the same length"]
+        differ = f"holds: {counted(self.changed_tensors, 'tensor')} {'differs' if self.changed_tensors == 1 else 'differ'}, "
+        cut = counted(self.weights_cut, "weight")
         if self.refitted_tensors:
-            lines.append(f"{differ}by zeros in place of {cut} and, in {self.refitted_tensors}, new values")
+            lines.append(f"{differ}by zeros in place of {cut} and, in {grouped(self.refitted_tensors)}, new values")
         else:
             lines.append(f"{differ}only by zeros in place of {cut}")
         if not self.report_checked:
@@ -52,11 +57,15 @@ class Verification:
         else:
             which = "every other claim" if self.unchecked else "every claim"
             lines.append(f"holds: {which} of the report, recomputed from what was handed in")
-        return "\n".join([*lines, *(f"NOT CHECKED: {phrase}" for phrase in self.unchecked)])
+        lines += [f"NOT CHECKED: {phrase}" for phrase in self.unchecked]
+        if self.unchecked:
+            lines.append(f"verified in part: {counted(len(self.unchecked), 'point')} above NOT CHECKED, all else holds")
+        return "\n".join(lines)
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def verification_text(verification: Verification) -> str:
+    """Return what was checked, and what was not, as JSON."""
+    return json.dumps({"schema": SCHEMA, **to_plain(verification)}, indent=1) + "\n"
 
 
 def hold(

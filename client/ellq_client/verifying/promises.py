@@ -12,8 +12,10 @@ from ellq_math.network.topology import Graph
 from ellq_math.sums import UNIT_ROUNDOFF
 
 MOST_OUTPUT_ERRORS = 1000
-MOST_ENDINGS = 100
 """Values of a node that are told one by one at most."""
+
+MOST_ENDINGS = 100
+"""Endings that are told at most."""
 
 _ROUNDINGS_A_STEP = 64
 

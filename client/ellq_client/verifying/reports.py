@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from hashlib import sha256
 
 from ellq.v1.meanings import read_meanings
 from ellq_client.certificates import NetworkCertificate
 from ellq_client.checkpoint import StoredTensor
 from ellq_client.errors import ClaimRefuted, ReportError
 from ellq_client.report import Report
+from ellq_client.results import header_digest
 from ellq_client.values import TensorReport
 from ellq_client.verifying.claims import Claims
 from ellq_client.verifying.cuts import change_of
@@ -53,7 +53,7 @@ class ReportCheck:
         """Recompute every claim. Errors: ClaimRefuted."""
         report, claims = self._report, Claims(likely=OTHER_FILES)
         claims.equal("source.size_bytes", report.source.size_bytes, self._before.size_bytes)
-        claims.equal("source.header_sha256", report.source.header_sha256, sha256(self._before.header).hexdigest())
+        claims.equal("source.header_sha256", report.source.header_sha256, header_digest(self._before.header))
         if report.output is not None:
             claims.equal("output.size_bytes", report.output.size_bytes, self._after.size_bytes)
         claims = Claims()

@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 
 from ellq.v1.meanings import Meanings
+from ellq_client.contract import MOST_WARNINGS
 from ellq_client.errors import ClaimRefuted
 from ellq_client.report import Report
 from ellq_client.verifying.expectations import matches
-
-MOST_WARNINGS = 100
-"""Warnings that a summary holds at most: with as many, others may be missing."""
 
 
 def check_warnings(report: Report, meanings: Meanings) -> None:

@@ -40,7 +40,11 @@ class WeighedMatrix(Matrix):
             first += len(magnitudes)
 
 
+def weighed(matrix: Matrix, rows: Array, columns: Array) -> WeighedMatrix:
+    """Return the tensor as keys. Shape: rows (neurons,), columns (groups, fan_in)."""
+    return WeighedMatrix(matrix.tensor, matrix.neuron_axis, rows, columns, factor=matrix.factor)
+
+
 def weighed_by_inputs(matrix: Matrix, moments: Moments) -> WeighedMatrix:
     """Return the tensor as |w_j| s_j, s_j the root of the second moment of input j, rounded up."""
-    columns = moments.roots.reshape(-1, matrix.fan_in)
-    return WeighedMatrix(matrix.tensor, matrix.neuron_axis, np.ones(matrix.neurons), columns, factor=matrix.factor)
+    return weighed(matrix, np.ones(matrix.neurons), moments.roots.reshape(-1, matrix.fan_in))

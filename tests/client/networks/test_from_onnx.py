@@ -135,6 +135,7 @@ def test_silu_as_exporters_write_it():
     [
         ([node("Erf", ["x"])], (3,), {}, "Erf"),
         ([node("Gemm", ["x", "w"], alpha=2.0)], (3,), {"w": whole(3, 3)}, "Gemm with alpha, beta or transA"),
+        ([node("Gemm", ["x", ""])], (3,), {}, "Gemm without its input 1"),
         ([node("Mul", ["x", "x"])], (3,), {}, "Mul of two tensors"),
         ([node("Add", ["x", "c"])], (2, 3), {"c": whole(3)}, "Add of a constant that is none of one number for each channel"),
         ([node("Clip", ["x", "c"])], (3,), {"c": np.array(1, np.float32)}, "Clip with one bound"),

@@ -176,7 +176,7 @@ def test_names_that_come_twice(tmp_path):
     entries, payload = apart(packed(dense_file(("w", "U8", (0,), b""))))
     text = json.dumps(entries)
     twice = text[:-1] + ',"w":' + json.dumps(entries["w"]) + "}"
-    refused(tmp_path, joined(twice, payload), "names something twice")
+    refused(tmp_path, joined(twice, payload), "names 'w' twice")
 
 
 def test_a_part_longer_than_plain_is_refused(tmp_path):
