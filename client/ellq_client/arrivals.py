@@ -1,12 +1,13 @@
 """Tensors of an answer that have been reported, but not all of which has arrived."""
 
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_client.contract import expect
 from ellq_client.deliveries import ArrivingTensor
-from ellq_client.mirror import enum_word, mirror_field
+from ellq_client.mirror import check_numbers, enum_word, mirror_field
 from ellq_client.rules import rule_from_proto
 from ellq_client.values import (
     Allocation,
@@ -40,7 +41,9 @@ class UnfinishedTensor:
     def __post_init__(self) -> None:
         measured = self.report.HasField("measurement")
         expect(measured == (self.report.treatment == pb.TREATMENT_COMPRESS), f"measurement of {self.plan.name!r}")
-        self.neurons_missing = self.report.measurement.neurons if self.neurons and measured else 0
+        if measured:
+            self._check_size(self.report.measurement)
+        self.neurons_missing = self.plan.neurons if self.neurons and measured else 0
         self._columns = {name: [] for name in ("sparsity_index", "pq_index", "kept", "tail_l1", "tail_l2")}
 
     @property
@@ -57,8 +60,15 @@ class UnfinishedTensor:
             entries = getattr(frame, name)
             needed = count if name in ("sparsity_index", "pq_index") or self.report.HasField("allocation") else 0
             expect(len(entries) == needed, f"{len(entries)} entries of {name} for {needed} neurons of {self.plan.name!r}")
+            check_numbers(entries, f"{name} of neurons of {self.plan.name!r}")
             column.extend(entries)
         self.neurons_missing -= count
+
+    def _check_size(self, found: pb.Measurement) -> None:
+        """Hold a measurement against the plan, whose neurons are those of the shape: memory is taken by them."""
+        plan, got = self.plan, (found.neurons, found.fan_in, found.weights)
+        planned = (plan.neurons, plan.fan_in, plan.neurons * plan.fan_in)
+        expect(got == planned, f"neurons, fan-in and weights of {plan.name!r} are {got} in its report and {planned} in its plan")
 
     def value(self) -> TensorReport:
         """Return the finished report."""
@@ -87,7 +97,12 @@ class UnfinishedTensor:
 
 
 def read_plan(plan: pb.TensorPlan) -> TensorPlan:
-    """Return the value of a plan."""
+    """Return the value of a plan. Errors: ProtocolError where its neurons are not those of its shape."""
+    weights = prod(plan.shape) if plan.treatment == pb.TREATMENT_COMPRESS else 0
+    fits = max(plan.neurons, plan.fan_in) <= weights == plan.neurons * plan.fan_in
+    told = f"{plan.neurons} neurons of {plan.fan_in} weights"
+    expect(fits, f"the plan of {plan.name!r} has {told}, of {weights} to be compressed")
+    expect(len(plan.neuron_axis) <= len(plan.shape), f"the plan of {plan.name!r} has more axes of neurons than axes")
     return TensorPlan(
         tensor=plan.tensor,
         name=plan.name,

@@ -1,18 +1,20 @@
 """From protobuf messages to frozen values, by the names of their fields.
 
 A value class mirrors a message when its field names are those of the message. Messages become values, repeated fields tuples,
-enums lower-case words, bytes hexadecimal text; whatever is absent or unspecified becomes None.
+enums lower-case words, bytes hexadecimal text; whatever is absent or unspecified becomes None. The contract has infinities, but
+no NaN and nothing below every number: those are a ProtocolError.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
+from math import inf
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from ellq_client.errors import InvalidRequest
+from ellq_client.errors import InvalidRequest, ProtocolError
 
 Value = TypeVar("Value")
 Reader = Callable[[Message], Any]
@@ -26,6 +28,13 @@ def mirror(kind: type[Value], message: Message) -> Value:
 def mirror_field(kind: type[Value], message: Message, name: str) -> Value | None:
     """Return the mirror of a message inside the message, None when it is absent."""
     return mirror(kind, getattr(message, name)) if message.HasField(name) else None
+
+
+def check_numbers(numbers: Iterable[float], what: str) -> None:
+    """Refuse NaN, and what is below every number. Errors: ProtocolError."""
+    for number in numbers:
+        if not number > -inf:
+            raise ProtocolError(f"the server broke the contract: {what} is {number}")
 
 
 def wire_name(name: str) -> str:
@@ -73,6 +82,8 @@ def _single(field: FieldDescriptor, hint: Any, item: Any) -> Any:
         return mirror(_value_class(hint), item)
     if field.enum_type is not None:
         return enum_word(field.enum_type, item)
+    if isinstance(item, float):
+        check_numbers((item,), field.full_name)
     return item.hex() if isinstance(item, bytes) else item
 
 

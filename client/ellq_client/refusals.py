@@ -1,6 +1,7 @@
 """From a gRPC error to one of ours."""
 
 import re
+from contextlib import suppress
 
 import grpc
 from google.protobuf.any_pb2 import Any
@@ -14,10 +15,8 @@ from ellq_client.handshakes import unreached
 
 ERROR_DOMAIN = "ellq.v1"
 
-
 _TOO_LONG = re.compile("message (is )?(larger than max|exceeds maximum)")
 """How the implementations of gRPC word a message beyond their limit; the status is that of a busy server."""
-
 
 _OTHER_TENSORS = re.compile(r"not in the stream|\bshapes?\b")
 """How a server words that a network and the tensors of a file do not fit together."""
@@ -28,8 +27,9 @@ def read_refusal(error: grpc.RpcError, server: ServerAddress) -> RemoteError:
 
     The gRPC error is attached as `__cause__`, so that a plain `raise` keeps it.
     """
-    error.__traceback__ = None  # it is the call, and through its frames would hold itself: dropped at the interpreter's end, a
-    # call can wait for ever for a lock
+    # The error is the call, and through the frames of its traceback would hold itself: a call that is dropped only at the
+    # interpreter's end can wait for ever for a lock.
+    error.__traceback__ = None
     call: grpc.Call = error  # type: ignore[assignment]  # every RpcError of a finished call is a Call as well
     metadata = dict(call.trailing_metadata() or ())
     details = _Details(metadata.get("grpc-status-details-bin"))
@@ -61,12 +61,9 @@ class _Details:
         self.retry_after_seconds: float | None = None
         if not isinstance(serialized, bytes):
             return
-        try:
-            status = Status.FromString(serialized)
-        except DecodeError:
-            return  # a proxy's own trailer under the same name
-        for detail in status.details:
-            self._read(detail)
+        with suppress(DecodeError):  # a proxy's own trailer under the same name, or details that only look like ours
+            for detail in Status.FromString(serialized).details:
+                self._read(detail)
 
     def _read(self, detail: Any) -> None:
         info, bad, retry = ErrorInfo(), BadRequest(), RetryInfo()
@@ -76,7 +73,7 @@ class _Details:
         elif detail.Unpack(bad):
             self.field = bad.field_violations[0].field if bad.field_violations else None
         elif detail.Unpack(retry):
-            self.retry_after_seconds = retry.retry_delay.seconds + retry.retry_delay.nanos * 1e-9
+            self.retry_after_seconds = max(0.0, retry.retry_delay.seconds + retry.retry_delay.nanos * 1e-9)
 
 
 def _seconds(header: object) -> float | None:

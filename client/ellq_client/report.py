@@ -15,7 +15,7 @@ from ellq_client.packing.entropies import PackedSizes
 from ellq_client.plain import from_plain, to_plain
 from ellq_client.requests import Request
 from ellq_client.results import Analysis, Compression, SourceFile
-from ellq_client.sinks import PartialFile, check_place
+from ellq_client.sinks import write_file
 from ellq_client.values import IndexOrders, Summary, TensorReport
 
 SCHEMA = "ellq.report/2"
@@ -155,20 +155,14 @@ def report_text(result: Analysis) -> str:
 
 
 def plain_text(report: Report | FolderReport) -> str:
-    """Return a report as JSON."""
-    return json.dumps(to_plain(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    """Return a report as JSON. What of a name is not UTF-8 is escaped as JSON does it, so that it reads back the same."""
+    text = json.dumps(to_plain(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode(errors="backslashreplace").decode()
 
 
 def write_report(result: Analysis, path: str | os.PathLike[str]) -> None:
     """Write the report of a finished call, replacing what was there in one instant. Errors: OutputError."""
-    check_place(Path(path))
-    file = PartialFile(Path(path), permissions=result.permissions)
-    try:
-        file.restart()
-        file.write(report_text(result).encode())
-        file.commit()
-    finally:
-        file.discard()
+    write_file(Path(path), [report_text(result).encode()], permissions=result.permissions)
 
 
 def read_report(path: Path) -> Report:

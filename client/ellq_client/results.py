@@ -9,7 +9,7 @@ from typing import Any
 
 from ellq_client.answers import Answer
 from ellq_client.certificates import NetworkCertificate, upper
-from ellq_client.counting import counted
+from ellq_client.counting import counted, counted_of
 from ellq_client.fitting import layouts_of
 from ellq_client.formats import FormatSource
 from ellq_client.mirror import mirror, mirror_field
@@ -81,7 +81,7 @@ class Analysis:
 
     def _facts(self) -> list[str]:
         summary = self.summary
-        facts = [f"{summary.compressible_tensors} of {counted(summary.tensors, 'tensor')}", counted(summary.weights, "weight")]
+        facts = [counted_of(summary.compressible_tensors, summary.tensors, "tensor"), counted(summary.weights, "weight")]
         if summary.global_ is not None:
             facts.append(f"sparsity_index={summary.global_.sparsity_index:.4g}, pq_index={summary.global_.pq_index:.4g}")
         if summary.kept is not None and summary.weights:

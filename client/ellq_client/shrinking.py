@@ -1,17 +1,18 @@
 """Dead neurons taken out for good: a smaller file and the network that goes with it. No server is needed."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ellq_client.arrays import numpy_array, safetensors_header, sorted_for_file, weight_bytes
-from ellq_client.counting import counted
+from ellq_client.counting import counted, grouped
 from ellq_client.errors import InvalidNetwork, SourceError
 from ellq_client.graphs import read_topology, write_topology
 from ellq_client.networks import Network
 from ellq_client.packing.reading import open_checkpoint
-from ellq_client.sinks import PartialFile, check_place
+from ellq_client.sinks import check_place, write_file
 from ellq_client.steady_file import SteadyFile
 from ellq_math.network.shrinking import Shrunk, shrink
 from ellq_math.network.topology import InvalidTopology, tensor_names
@@ -57,15 +58,8 @@ def _numbers(name: str, array: Any) -> Any:
 
 def _write(output: Path, arrays: dict[str, Any], *, permissions: int) -> None:
     ordered = dict(sorted_for_file(arrays))
-    file = PartialFile(output, permissions=permissions)
-    try:
-        file.restart()
-        file.write(safetensors_header(ordered))
-        for array in ordered.values():
-            file.write(weight_bytes(array))
-        file.commit()
-    finally:
-        file.discard()
+    pieces = chain([safetensors_header(ordered)], map(weight_bytes, ordered.values()))
+    write_file(output, pieces, permissions=permissions)
 
 
 def _size(arrays: dict[str, Any]) -> int:
@@ -76,5 +70,5 @@ def _told(shrunk: Shrunk, *, before: int, after: int) -> tuple[str, ...]:
     gone = [f"removed    {counted(count, 'neuron')} of node {node!r}" for node, count in shrunk.removed.items()]
     stays = [f"stays      {counted(stay.neurons, 'neuron')} of node {stay.node!r}: {stay.why}" for stay in shrunk.stays]
     rounded = [f"rounded    bias {name!r} took in a constant" for name in shrunk.rounded]
-    written = f"written    {after} bytes of weights, {before} before"
+    written = f"written    {counted(after, 'byte')} of weights, {grouped(before)} before"
     return (*(gone or ["removed    nothing: no neuron is dead that can go"]), *stays, *rounded, written)

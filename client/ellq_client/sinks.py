@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import secrets
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -17,6 +17,9 @@ from ellq_client.packing.source import PackedSource
 from ellq_client.permissions import create_file, permissions_of
 from ellq_client.sources import ArraySource, FileSource, Source
 from ellq_client.values import TensorPlan
+
+DEVICES = "/dev"
+"""Where a rename would replace what all processes share."""
 
 
 class Sink(Protocol):
@@ -74,7 +77,7 @@ def check_place(path: Path) -> None:
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
     if is_folder:
         raise InvalidOutput(f"{path} is a directory; name a file in it")
-    if is_other:
+    if is_other or os.path.realpath(path.parent) == DEVICES:  # /dev/stdout is an ordinary file where that leads to one
         raise OutputError(f"{path} is no ordinary file")  # a rename would replace the device itself
     trouble = errno.EACCES if path.parent.is_dir() else errno.ENOENT
     if trouble == errno.ENOENT or not os.access(path.parent, os.W_OK | os.X_OK):
@@ -139,8 +142,9 @@ class PartialFile:
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()
-            self._partial.unlink(missing_ok=True)
             self._file = None
+        with contextlib.suppress(OSError):
+            self._partial.unlink(missing_ok=True)  # even if an interruption came between its creation and our knowing of it
 
     @contextlib.contextmanager
     def _reported(self) -> Generator[None]:
@@ -148,6 +152,22 @@ class PartialFile:
             yield
         except OSError as error:
             raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
+
+
+def write_file(path: Path, pieces: Iterable[bytes | memoryview], *, permissions: int) -> None:
+    """Write a file, replacing what was there in one instant, when it is whole. Errors: OutputError.
+
+    `permissions` as PartialFile takes them. Whatever goes wrong leaves everything as it was.
+    """
+    check_place(path)
+    file = PartialFile(path, permissions=permissions)
+    try:
+        file.restart()
+        for piece in pieces:
+            file.write(piece)
+        file.commit()
+    finally:
+        file.discard()
 
 
 class ArraySink:

@@ -65,7 +65,8 @@ def test_every_error_has_an_exit_code_and_help_tells_it():
         assert f"\n{code} " in exits.EXPLAINED
 
 
-def test_interruption_leaves_nothing_behind(fake, checkpoint, tmp_path, monkeypatch):
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interruption_leaves_nothing_behind(fake, checkpoint, tmp_path, monkeypatch, told):
     answer = fake._answer
 
     def slow(request_iterator, context, kind):
@@ -82,7 +83,7 @@ def test_interruption_leaves_nothing_behind(fake, checkpoint, tmp_path, monkeypa
         while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
             time.sleep(0.02)
         assert len(list(tmp_path.iterdir())) == 2, "the unfinished file"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(told)
         _, err = process.communicate(timeout=20)
     assert process.returncode == exits.INTERRUPTED, err
     assert "interrupted" in err
@@ -99,3 +100,23 @@ def test_a_reader_that_goes_away_is_no_crash(fake, checkpoint):
     assert process.returncode == exits.BROKEN_PIPE
     assert "Traceback" not in err
     assert "Exception ignored" not in err
+
+
+def test_a_standard_output_that_is_full_is_said(fake, checkpoint):
+    words = ["analyze", str(checkpoint), "--server", fake.address]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run([*COMMAND, *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=20, check=False)
+    assert (ended.returncode, ended.stderr.splitlines()[-1]) == (
+        exits.LOCAL_FILE,
+        "ellq: cannot write to standard output: No space left on device",
+    )
+
+
+@pytest.mark.parametrize("closed", ["<&- >&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_standard_streams_that_are_closed_are_not_missed(fake, checkpoint, tmp_path, closed):
+    """Whatever is opened next would get their numbers, and then the text that is meant for them."""
+    output = tmp_path / "small.safetensors"
+    words = ["compress", str(checkpoint), "-o", str(output), "--rule", "n-of-m", "--server", fake.address]
+    ended = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND, *words], timeout=20, check=False)
+    assert ended.returncode == 0
+    assert output.read_bytes() == checkpoint.read_bytes()

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 
+from ellq_client import sinks
 from ellq_client.cli import exits
 
 
@@ -65,6 +66,35 @@ def test_the_report_never_takes_the_place_of_weights(ellq, fake, checkpoint, tmp
     assert fake.requests == []
 
 
+def test_what_was_verified_goes_where_it_is_sent(ellq, checkpoint, tmp_path):
+    told = {
+        "schema": "ellq.verification/1",
+        "tensors": 3,
+        "changed_tensors": 0,
+        "weights_cut": 0,
+        "report_checked": False,
+        "refitted_tensors": 0,
+        "unchecked": [],
+    }
+    assert ellq("verify", checkpoint, checkpoint, "--quiet", "--json", tmp_path / "told.json") == (0, "", "")
+    assert json.loads((tmp_path / "told.json").read_text()) == told
+    code, out, err = ellq("verify", checkpoint, checkpoint, "--json", "-")
+    assert (code, json.loads(out)) == (0, told)
+    assert err.startswith("holds: 3 tensors")
+
+
+def test_what_was_verified_takes_the_place_of_nothing_else(ellq, checkpoint, tmp_path):
+    small, report = tmp_path / "small.safetensors", tmp_path / "report.json"
+    assert ellq("compress", checkpoint, "-o", small, "--rule", "n-of-m", "--json", report)[0] == 0
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for place, told in ((checkpoint, "is the original"), (small, "is the compressed file"), (report, "is the report itself")):
+        code, _, err = ellq("verify", checkpoint, small, "--report", report, "--force", "--json", place)
+        assert (code, told in err) == (exits.USAGE, True), err
+    code, _, err = ellq("verify", checkpoint, small, "--json", report)
+    assert (code, "--force replaces it" in err) == (exits.USAGE, True), err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_the_place_of_the_report_is_checked_before_any_work(ellq, fake, checkpoint, tmp_path):
     older = tmp_path / "older.json"
     older.write_text("older")
@@ -94,3 +124,17 @@ def test_files_that_are_not_there(ellq, tmp_path):
     assert ellq("analyze", tmp_path / "none.safetensors")[0] == exits.LOCAL_FILE
     assert ellq("analyze", tmp_path)[0] == exits.LOCAL_FILE
     assert ellq("verify", tmp_path / "a", tmp_path / "b")[0] == exits.LOCAL_FILE
+
+
+def test_what_all_processes_share_is_not_replaced(ellq, fake, checkpoint, tmp_path, monkeypatch):
+    """As /dev/stdout would be, which leads to an ordinary file where that is one."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (tmp_path / "link").symlink_to(shared)
+    (shared / "stdout").symlink_to(checkpoint)
+    monkeypatch.setattr(sinks, "DEVICES", str(shared))
+    for place in (shared / "stdout", tmp_path / "link" / "stdout"):
+        code, _, err = ellq("compress", checkpoint, "-o", place, "--rule", "n-of-m", "--force")
+        assert (code, "is no ordinary file" in err) == (exits.LOCAL_FILE, True), err
+    assert (shared / "stdout").is_symlink()
+    assert fake.requests == []

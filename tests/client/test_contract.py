@@ -1,5 +1,8 @@
 """A server that breaks the contract is found out, and nothing of its answer is left."""
 
+import math
+
+import numpy as np
 import pytest
 
 from ellq.v1 import compression_pb2 as pb
@@ -7,7 +10,7 @@ from ellq_client import Client, Fraction, ProtocolError
 
 # The frames of a good answer to `checkpoint`: manifest, three plans, header, two reports, their neurons (none: both pass
 # through), their data, one report, its neurons in three frames, its data, summary.
-MANIFEST, FIRST_PLAN, HEADER, REPORTS, DATA, LAST_REPORT, NEURONS, LAST_DATA, SUMMARY = 0, 1, 4, 5, 6, 7, 8, 11, 12
+MANIFEST, FIRST_PLAN, LAST_PLAN, HEADER, REPORTS, DATA, LAST_REPORT, NEURONS, LAST_DATA, SUMMARY = 0, 1, 3, 4, 5, 6, 7, 8, 11, 12
 KINDS = [
     "manifest",
     "plans",
@@ -135,6 +138,48 @@ def test_a_breach_is_found_out(fake, checkpoint, tmp_path, breach):
         client.compress(checkpoint, output, rule=Fraction(pruned_ratio=0.5), neurons=True).result()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors", "small.safetensors"]
     assert output.read_text() == "older"
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (change(LAST_REPORT, reports__measurement__neurons=1 << 60), "neurons, fan-in and weights of 'layer.weight'"),
+        (change(LAST_REPORT, reports__measurement__fan_in=5), "neurons, fan-in and weights of 'layer.weight'"),
+        (change(LAST_REPORT, reports__measurement__weights=21), "neurons, fan-in and weights of 'layer.weight'"),
+        (change(LAST_PLAN, plans__neurons=1 << 60), "1152921504606846976 neurons of 4 weights, of 20"),
+        (change(LAST_PLAN, plans__fan_in=3), "5 neurons of 3 weights, of 20"),
+        (change(FIRST_PLAN, plans__neurons=1 << 60), "1152921504606846976 neurons of 0 weights, of 0"),
+        (lambda frames: frames[LAST_PLAN].plans.plans[0].neuron_axis.extend([1, 1]) or frames, "more axes of neurons"),
+    ],
+)
+def test_neurons_are_those_of_the_shape_before_any_of_them_comes(fake, checkpoint, damage, told):
+    """Otherwise a server could fill the memory of its client without end."""
+    fake.damage = damage
+    with Client(fake.address) as client, pytest.raises(ProtocolError, match=told):
+        client.compress(checkpoint, rule=Fraction(pruned_ratio=0.5), neurons=True).result()
+
+
+@pytest.mark.parametrize("number", [math.nan, -math.inf])
+@pytest.mark.parametrize("column", ["sparsity_index", "pq_index", "tail_l1", "tail_l2"])
+def test_what_is_no_number_is_none_of_a_neuron_either(fake, checkpoint, column, number):
+    def damage(frames):
+        getattr(frames[NEURONS].neurons, column)[1] = number
+        return frames
+
+    fake.damage = damage
+    with Client(fake.address) as client, pytest.raises(ProtocolError, match=f"{column} of neurons of 'layer.weight' is {number}"):
+        client.compress(checkpoint, rule=Fraction(pruned_ratio=0.5), neurons=True).result()
+
+
+def test_the_infinities_of_a_real_server_are_taken(client):
+    """A row at the end of a double: its l_1 tail is beyond it, and its orders are far apart."""
+    tiny, huge = np.nextafter(0.0, 1.0), np.finfo(np.float64).max
+    rows = np.array([[huge] * 8, [tiny] * 8, [0.0] * 8, [huge] + [tiny] * 7, [huge, -huge] + [0.0] * 6])
+    result = client.compress({"w": rows}, rule=Fraction(pruned_ratio=0.75), neurons=True, q=0.001).result()
+    neurons = result["w"].neurons
+    assert neurons.tail_l1[0] == result["w"].measurement.l1 == math.inf
+    assert neurons.sparsity_index[3] == math.inf
+    assert not np.isnan([neurons.sparsity_index, neurons.pq_index, neurons.tail_l1, neurons.tail_l2]).any()
 
 
 def test_bytes_have_no_place_in_an_analysis(fake, checkpoint):

@@ -4,18 +4,24 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from typer.main import get_command
 
+import ellq_client
+from ellq_client import Verification
 from ellq_client.cli import main
+from ellq_client.cli.app import app
 from ellq_client.cli.choices import RULE_OPTIONS
 from ellq_client.cli.exits import EXPLAINED
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = (DOCS / "sdk.md").read_text() + (DOCS / "empirical.md").read_text()
+JOBS = (DOCS / "jobs.md").read_text()
+PAGES = (DOCS / "sdk.md").read_text() + (DOCS / "empirical.md").read_text() + JOBS
 PYTHON = re.findall(r"```python\n(.*?)```", PAGES, re.DOTALL)
 COMMANDS = re.findall(r"^\$ ellq (.*)$", (DOCS / "cli.md").read_text(), re.MULTILINE)
 
@@ -36,7 +42,7 @@ def _place(tmp_path, monkeypatch):
 
 
 def test_the_pages_have_examples():
-    assert len(PYTHON) == 7
+    assert len(PYTHON) == 9
     assert len(COMMANDS) == 7
 
 
@@ -52,6 +58,22 @@ def test_commands_one_after_the_other(monkeypatch, capsys):
         with pytest.raises(SystemExit) as caught:
             main()
         assert caught.value.code == 0, capsys.readouterr().err
+
+
+def test_the_page_has_every_option():
+    page = (DOCS / "cli.md").read_text()
+    for command in get_command(app).commands.values():
+        for option in (each for each in command.params if each.param_type_name == "option"):
+            assert any(re.search(rf"(?<!\w){re.escape(name)}\b", page) for name in option.opts), (command.name, option.opts)
+
+
+def test_jobs_ask_for_fields_that_there_are():
+    queries = re.findall(r"^jq --exit-status '(.*?)'", JOBS, re.MULTILINE | re.DOTALL)
+    assert len(queries) == 5
+    asked = set(re.findall(r"\.([a-z]\w+)", " ".join(queries)))
+    package = Path(ellq_client.__file__).parent
+    schemas = (package / "report.schema.json").read_text() + (package / "folder-report.schema.json").read_text()
+    assert asked <= {*re.findall(r'"(\w+)": \{', schemas), *(field.name for field in fields(Verification))}
 
 
 def default(value):

@@ -4,6 +4,8 @@ import re
 
 import grpc
 import pytest
+from google.protobuf.any_pb2 import Any
+from google.rpc.status_pb2 import Status
 
 import ellq_client
 from ellq.v1 import compression_pb2 as pb
@@ -23,7 +25,7 @@ def test_every_status_is_mapped():
 def test_the_drawn_tree_is_the_tree():
     drawn = re.findall(r"[├└]── (\w+)", errors.__doc__)
     real = {name for name, kind in vars(errors).items() if isinstance(kind, type) and kind.__module__ == errors.__name__}
-    assert set(drawn) | {"EllqError", "RemoteError"} == real == set(errors.__all__) - {"REASONS", "STATUSES"}
+    assert set(drawn) | {"EllqError"} == real == set(errors.__all__) - {"REASONS", "STATUSES"}
 
 
 def test_every_error_is_public():
@@ -103,6 +105,24 @@ def test_a_proxy_can_say_when_to_come_back(fake, refusal, checkpoint, monkeypatc
     with Client(fake.address, max_attempts=1) as client, pytest.raises(errors.Unavailable) as caught:
         client.analyze(checkpoint).result()
     assert caught.value.retry_after_seconds == seconds
+
+
+@pytest.mark.parametrize("kind", ["ErrorInfo", "BadRequest", "RetryInfo"])
+def test_details_that_cannot_be_read_are_none(fake, refusal, checkpoint, monkeypatch, kind):
+    status = Status(code=3, details=[Any(type_url=f"type.googleapis.com/google.rpc.{kind}", value=b"\xff\xff\xff")])
+    broken = refusal(grpc.StatusCode.INVALID_ARGUMENT, "no")
+    monkeypatch.setattr(broken, "trailers", lambda: (("grpc-status-details-bin", status.SerializeToString()),))
+    fake.refusals = [broken]
+    with Client(fake.address) as client, pytest.raises(errors.InvalidRequest, match=r"^no$") as caught:
+        client.analyze(checkpoint).result()
+    assert (caught.value.reason, caught.value.field, caught.value.retry_after_seconds) == (None, None, None)
+
+
+def test_a_delay_below_nothing_is_none(fake, refusal, checkpoint):
+    fake.refusals = [refusal(grpc.StatusCode.UNAVAILABLE, "later", "DRAINING", retry_after_seconds=-5)]
+    with Client(fake.address) as client:
+        assert client.analyze(checkpoint).result().tensors
+    assert len(fake.uploads) == 2
 
 
 def test_a_refuted_claim_tells_everything():

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from ellq.v1 import compression_pb2 as pb
-from ellq_client import InvalidRequest, certificates, values
+from ellq_client import InvalidRequest, ProtocolError, certificates, values
 from ellq_client.mirror import enum_name, enum_word, mirror, wire_name
 
 MIRRORED = {
@@ -83,3 +83,10 @@ def test_a_short_repr_says_what_matters():
     untouched = values.TensorReport(0, "b", "F32", (2,), (), None, "pass_through", "dimensions")
     assert repr(untouched) == "TensorReport('b', F32[2], passes through: dimensions)"
     assert untouched.pruned_ratio is None
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("-inf")])
+def test_what_the_contract_has_no_number_for_is_a_broken_contract(number):
+    with pytest.raises(ProtocolError, match=r"ellq\.v1\.Spread\.mean is (nan|-inf)"):
+        mirror(values.Spread, pb.Spread(min=1.0, mean=number, max=2.0))
+    assert mirror(values.Spread, pb.Spread(mean=float("inf"))).mean == float("inf")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from importlib.resources import files
 from math import inf
 
@@ -131,3 +132,13 @@ def test_what_is_no_json_object_is_refused(tmp_path, text):
 
 def test_the_report_type_is_the_whole_file(result):
     assert from_plain(Report, to_plain(report_of(result)), path="report") == report_of(result)
+
+
+def test_a_name_that_is_not_utf_8_reads_back_the_same(fake, checkpoint, tmp_path):
+    odd = tmp_path / os.fsdecode(b"odd \xff.safetensors")
+    checkpoint.rename(odd)
+    with Client(fake.address) as client:
+        result = client.compress(odd, tmp_path / os.fsdecode(b"small \xfe.safetensors"), rule=Tail(epsilon=0.1, p=2)).result()
+    write_report(result, tmp_path / "report.json")
+    assert read_report(tmp_path / "report.json") == report_of(result)
+    assert b"odd \\udcff.safetensors" in (tmp_path / "report.json").read_bytes()

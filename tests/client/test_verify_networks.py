@@ -21,6 +21,7 @@ from ellq_client import (
     write_report,
 )
 from ellq_client.networks import Calibration, Conv, Input, Linear, Relu, Reshape, TensorMoments, chain
+from ellq_client.verifying.pairs import verification_text
 
 RANDOM = np.random.default_rng(11)
 NETWORK = chain(
@@ -99,6 +100,8 @@ def test_what_was_not_handed_in_is_named_and_the_rest_is_checked(client, origina
         assert any("certificate of the whole network" in phrase for phrase in verification.unchecked)
         assert any("choice of weights" in phrase for phrase in verification.unchecked) == ("moments" not in given)
         assert "NOT CHECKED: " in verification.told()
+        assert verification.told().splitlines()[-1].startswith(f"verified in part: {len(verification.unchecked)} point")
+        assert json.loads(verification_text(verification))["unchecked"] == [*verification.unchecked]
         assert "every other claim" in verification.told()
     plain = json.loads(report.read_text())
     plain["tensors"][0]["payload"]["sha256"] = "0" * 64

@@ -6,10 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from ellq_client.cli.exits import EXPLAINED, Commands
+from ellq_client.cli.exits import EXPLAINED, Commands, end_as_by_ctrl_c
 from ellq_client.cli.options import (
     BoxBounds,
+    Checked,
     Force,
+    ForceReport,
     Json,
     Margins,
     MomentsFile,
@@ -28,6 +30,7 @@ from ellq_client.cli.tls_options import tls_options
 from ellq_client.uris import place_of
 
 LOCAL = ".safetensors (dense or packed), .pth, .onnx, .gguf, .npz, or a folder of shards"
+PLAIN = "On this machine: .safetensors, .pth, .onnx, .gguf, .npz, or a folder of shards."
 OUTPUT = "What to write: a .safetensors file, or one of the format of PATH; of a folder a new folder; or a URI for the server."
 CHECKPOINT = "A checkpoint: .safetensors, .pth, .onnx, .gguf or .npz, a folder of shards, or a URI for the server to read."
 
@@ -60,6 +63,7 @@ def ellq(
     """Carries the options of `ellq` itself."""
     if context.invoked_subcommand != "serve":
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what gRPC prints of a failed handshake, our own message says
+        end_as_by_ctrl_c()
 
 
 @app.command(epilog=EXPLAINED)
@@ -70,7 +74,7 @@ def analyze(
         bool, typer.Option("--distribution", help="Tell how the weights are distributed, in the report; costs a sort.")
     ] = False,
     json: Json = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file of --json when it exists.")] = False,
+    force: ForceReport = False,
     server: Server = None,
     timeout: Timeout = 600.0,
     quiet: Quiet = False,
@@ -90,10 +94,7 @@ def analyze(
 @shared_options(request_options, tls_options)
 def compress(
     path: Annotated[Any, typer.Argument(metavar="PATH", help=CHECKPOINT, parser=place_of)],
-    output: Annotated[
-        Any,
-        typer.Option("--output", "-o", metavar="OUT", help=OUTPUT, parser=place_of),
-    ],
+    output: Annotated[Any, typer.Option("--output", "-o", metavar="OUT", help=OUTPUT, parser=place_of)],
     force: Annotated[
         bool, typer.Option("--force", help="Replace OUT (never a folder) and the file of --json when they exist.")
     ] = False,
@@ -120,23 +121,10 @@ def compress(
 
 @app.command(epilog=EXPLAINED)
 def pack(
-    path: Annotated[
-        Path,
-        typer.Argument(
-            metavar="PATH",
-            help="On this machine: .safetensors, .pth, .onnx, .gguf, .npz, or a folder of shards.",
-            parser=local_path,
-        ),
-    ],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help=PLAIN, parser=local_path)],
     output: Annotated[
         Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="OUT",
-            help="The .safetensors file to write; of a folder a new folder.",
-            parser=local_path,
-        ),
+        typer.Option("--output", "-o", metavar="OUT", help="The .safetensors file; of a folder a new one.", parser=local_path),
     ],
     force: Force = False,
     quiet: Quiet = False,
@@ -185,6 +173,8 @@ def verify(
     box: BoxBounds = None,
     l2_radius: Radius = None,
     margins: Margins = None,
+    json: Checked = None,
+    force: ForceReport = False,
     quiet: Quiet = False,
 ) -> None:
     """Check a compressed file, with no server.
@@ -195,7 +185,7 @@ def verify(
     from ellq_client.cli import calls
 
     words = {"network": network, "moments": moments, "box": box, "l2_radius": l2_radius, "margins": margins}
-    calls.verify(original, compressed, report, words, quiet=quiet)
+    calls.verify(original, compressed, report, words, json=json, force=force, quiet=quiet)
 
 
 @app.command(epilog=EXPLAINED)

@@ -21,9 +21,12 @@ from ellq_client.cli.wording import harmless, in_options
 from ellq_client.client import Client, Run
 from ellq_client.folders.files import PROGRESS
 from ellq_client.folders.finished import REPORT
+from ellq_client.permissions import ORDINARY
 from ellq_client.report import FolderCompression, report_text, write_report
 from ellq_client.requests import Request
 from ellq_client.results import Analysis, Compression
+from ellq_client.rules import Rule
+from ellq_client.sinks import write_file
 from ellq_client.uris import is_uri
 
 _RULE_OPTIONS = (
@@ -56,7 +59,7 @@ class Manner:
     @property
     def report(self) -> Path | None:
         """The file for the report; None when there is none, or it goes to standard output."""
-        return None if self.json in (None, _STANDARD_OUTPUT) else Path(self.json)
+        return report_place(self.json)
 
     def client(self) -> Client:
         """Return the client. Errors: BadParameter for an address that is none, or half of what TLS needs."""
@@ -68,6 +71,11 @@ class Manner:
             return Client(self.server, tls=tls, timeout_seconds=self.timeout_seconds, streams=self.streams)
         except ValueError as error:
             raise typer.BadParameter(in_options(str(error)), param_hint="--server") from error
+
+
+def report_place(json: str | None) -> Path | None:
+    """Return the file that --json names; None when there is none, or it is standard output."""
+    return None if json in (None, _STANDARD_OUTPUT) else Path(json)
 
 
 def analyze(path: Path | str, words: Mapping[str, Any], manner: Manner) -> None:
@@ -101,18 +109,36 @@ def compress(path: Path | str, output: Path | str, words: Mapping[str, Any], man
         raise
 
 
-def verify(original: Path, compressed: Path, report: Path | None, words: Mapping[str, Any], *, quiet: bool) -> None:
+def verify(
+    original: Path,
+    compressed: Path,
+    report: Path | None,
+    words: Mapping[str, Any],
+    *,
+    json: str | None,
+    force: bool,
+    quiet: bool,
+) -> None:
     """Check a compressed file and say what was checked."""
     from ellq_client.verifying import verify as check
+    from ellq_client.verifying.pairs import verification_text
 
+    place = report_place(json)
+    if place is not None:
+        taken = {"the original itself": original, "the compressed file itself": compressed, "the report itself": report}
+        check_report(place, taken=taken, force=force)
     if report is None:
         for name in ("network", "moments"):
             if words[name] is not None:
                 raise typer.BadParameter("serves to check the claims of a --report, but none is given", param_hint=f"--{name}")
     network, moments = network_of(words), moments_of(words["moments"])
     verification = check(original, compressed, report, network=network, moments=moments)
+    if json == _STANDARD_OUTPUT:
+        sys.stdout.write(verification_text(verification))
+    elif place is not None:
+        write_file(place, [verification_text(verification).encode()], permissions=ORDINARY)
     if not quiet:
-        typer.echo(verification.told())
+        typer.echo(verification.told(), err=json == _STANDARD_OUTPUT)
 
 
 def capabilities(manner: Manner) -> None:
@@ -151,7 +177,7 @@ def _options(words: Mapping[str, Any]) -> dict[str, Any]:
     return {**options, "network": network_of(words), "moments": moments_of(words["moments"])}
 
 
-def _rule(words: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
+def _rule(words: Mapping[str, Any], given: Mapping[str, Any]) -> Rule | None:
     if words["rule"] is not None:
         return choices.rule_of(words["rule"], given, scope=words["scope"])
     for option, value in {**given, "scope": words["scope"]}.items():
@@ -162,7 +188,7 @@ def _rule(words: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
 
 def _check_places(source: Path | str, output: Path | str | None, manner: Manner) -> None:
     if manner.report is not None:
-        check_report(manner.report, source=source, output=output, force=manner.force)
+        check_report(manner.report, taken={"the source itself": source, "the output, too": output}, force=manner.force)
 
 
 def _show(run: Run[Analysis] | Run[Compression], work: Work, manner: Manner) -> None:

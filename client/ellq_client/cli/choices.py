@@ -1,9 +1,13 @@
 """From words on the command line to rules and overrides."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from ellq_client.requests import Override
+    from ellq_client.rules import Rule
 
 REQUIRED = None
 
@@ -36,7 +40,7 @@ _WORDS = {"grade": GRADES}
 _WHOLE_NUMBERS = {("tail", "p"), ("lq-bound", "p"), ("n-of-m", "n"), ("n-of-m", "m")}
 
 
-def rule_of(name: str, given: Mapping[str, Any], *, scope: str | None) -> Any:
+def rule_of(name: str, given: Mapping[str, Any], *, scope: str | None) -> "Rule":
     """Return the rule with the options that were given. Errors: BadParameter naming the option that is wrong."""
     from ellq_client.rules import RULES
 
@@ -60,13 +64,21 @@ def rule_of(name: str, given: Mapping[str, Any], *, scope: str | None) -> Any:
 
 
 def one_of(known: Sequence[str], word: str, *, option: str) -> str:
-    """Return the word. Errors: BadParameter with the words that are known."""
+    """Return the word. Errors: BadParameter with the words that are known, and the one that was probably meant."""
     if word not in known:
-        raise typer.BadParameter(f"{word!r} is not one of {', '.join(known)}", param_hint=option)
+        raise typer.BadParameter(f"{word!r} is not one of {', '.join(known)}{_meant(word, known)}", param_hint=option)
     return word
 
 
-def override_of(text: str) -> Any:
+def _meant(word: str, known: Sequence[str]) -> str:
+    """Return a question about the known word that is nearest, such as one with hyphens; nothing when none is near."""
+    from difflib import get_close_matches
+
+    nearest = get_close_matches(word.strip().lower().replace("_", "-"), known, n=1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
+
+
+def override_of(text: str) -> "Override":
     """Return the override that GLOB=TREATMENT says. Errors: BadParameter quoting the text.
 
     TREATMENT is `skip`, `axis:0,1`, or a rule with its options: `tail:epsilon=0.01,scope=layer`.
@@ -88,10 +100,12 @@ def override_of(text: str) -> Any:
             )
     except ValueError as error:
         raise typer.BadParameter(f"{text!r}: {error}", param_hint="--override") from error
-    raise typer.BadParameter(f"{text!r} is not GLOB=skip, GLOB=axis:1 or GLOB=RULE:option=value,...", param_hint="--override")
+    meant = _meant(word, ("skip", "axis", *RULE_OPTIONS))
+    forms = "GLOB=skip, GLOB=axis:1 or GLOB=RULE:option=value,..."
+    raise typer.BadParameter(f"{text!r} is not {forms}{meant}", param_hint="--override")
 
 
-def overrides_of(texts: Sequence[str]) -> list[Any]:
+def overrides_of(texts: Sequence[str]) -> "list[Override]":
     """Return the overrides in the order of the command line."""
     return [override_of(text) for text in texts]
 

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from typing import Any
 
@@ -21,7 +22,7 @@ BROKEN_PIPE = 141
 EXPLAINED = """Exit codes:
 
 \b
-0    done; for verify: every claim holds
+0    done; for verify: everything that was checked holds
 1    verify found a false claim, or a defect of the server
 2    the command line, the place of the output or the request must change
 3    the server is busy, unavailable or does not let you in
@@ -76,8 +77,26 @@ class Commands(TyperGroup):
             print("ellq: interrupted", *map(harmless, told), sep="; ", file=sys.stderr)
             code = INTERRUPTED
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+            _forget_output()
             code = BROKEN_PIPE
+        except OSError as error:  # of standard output: those of files are ours, and name them
+            if error.filename is not None:
+                raise
+            print(f"ellq: cannot write to standard output: {error.strerror}", file=sys.stderr)
+            _forget_output()
+            code = LOCAL_FILE
         finally:
             gc.collect()  # an error, also one of an attempt before, holds its call: see refusals.py
         sys.exit(code)
+
+
+def end_as_by_ctrl_c() -> None:
+    """Leave as little behind when told to end, or hung up on, as after Ctrl-C. What is to be ignored (nohup) stays ignored."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+
+
+def _forget_output() -> None:
+    """Let what could not be written go, or the interpreter complains at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -70,10 +70,17 @@ OutputEncoding = Annotated[
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output when it is a file that exists.")]
+ForceReport = Annotated[bool, typer.Option("--force", help="Replace the file of --json when it exists.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No table and no progress; errors only.")]
 Json = Annotated[
     Any,
     typer.Option("--json", metavar="FILE", help="Write the machine-readable report; - is standard output.", parser=_report),
+]
+Checked = Annotated[
+    Any,
+    typer.Option(
+        "--json", metavar="FILE", help="Write what was checked and what was not; - is standard output.", parser=_report
+    ),
 ]
 
 RuleName = Annotated[

@@ -1,6 +1,7 @@
 """Where a command may write. Checked before any work, so that an hour of it is not lost to a wrong path."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from ellq_client.errors import InvalidOutput
@@ -14,12 +15,14 @@ def check_new(path: Path, *, force: bool) -> None:
         raise InvalidOutput(f"{path} exists; --force replaces it")
 
 
-def check_report(path: Path, *, source: Path | str, output: Path | str | None, force: bool) -> None:
-    """Check the same of a report, which must not take the place of the weights either. Errors: OutputError."""
-    if _same(path, source):
-        raise InvalidOutput(f"--json: {path} is the source itself; name another file")
-    if output is not None and _same(path, output):
-        raise InvalidOutput(f"--json: {path} is the output, too; name another file")
+def check_report(path: Path, *, taken: Mapping[str, Path | str | None], force: bool) -> None:
+    """Check the same of a report, which takes no place that is taken either. Errors: OutputError.
+
+    `taken` are the places of everything else, by what they are, such as "the source itself".
+    """
+    for what, place in taken.items():
+        if place is not None and _same(path, place):
+            raise InvalidOutput(f"--json: {path} is {what}; name another file")
     check_new(path, force=force)
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from ellq_client.certificates import NetworkCertificate
 from ellq_client.cli.treatments import explained, untouched
 from ellq_client.cli.wording import harmless, in_options, shortened
+from ellq_client.counting import counted, counted_of, grouped
 from ellq_client.formats import family_of
 from ellq_client.report import FolderCompression
 from ellq_client.results import Analysis, Compression
@@ -60,7 +61,7 @@ class Screen:
         if measured:
             self._console.print(_tensor_table(measured[:_MOST_ROWS], result, width=self._console.width))
         if len(measured) > _MOST_ROWS:
-            self._say(f"... and {len(measured) - _MOST_ROWS} more tensors; --json has them all")
+            self._say(f"... and {counted(len(measured) - _MOST_ROWS, 'more tensor')}; --json has them all")
         most_names = _FEW_NAMES if self._console.is_terminal else _MOST_NAMES
         for line in untouched(result) if isinstance(result, Compression) else explained(result, most_names=most_names):
             self._say(line)
@@ -96,13 +97,13 @@ def _cells(tensor: TensorReport) -> list[str]:
     cells = [harmless(tensor.name), "x".join(map(str, tensor.shape)), tensor.dtype]
     cells += [f"{layer.sparsity_index:.3f}", f"{layer.pq_index:.4f}"]
     if tensor.allocation is not None and tensor.certificate is not None and tensor.pruned_ratio is not None:
-        cells += [_count(tensor.allocation.kept), f"{tensor.pruned_ratio:.1%}", _bound(tensor.certificate.frobenius_ratio)]
+        cells += [grouped(tensor.allocation.kept), f"{tensor.pruned_ratio:.1%}", _bound(tensor.certificate.frobenius_ratio)]
     return cells
 
 
 def _totals(result: Analysis) -> list[str]:
     summary = result.summary
-    measured = f"{summary.compressible_tensors} of {_counted(summary.tensors, 'tensor')}, {_counted(summary.weights, 'weight')}"
+    measured = f"{counted_of(summary.compressible_tensors, summary.tensors, 'tensor')}, {counted(summary.weights, 'weight')}"
     if not summary.compressible_tensors:
         measured += ": nothing is compressible; `untouched` tells why"
     lines = ["", f"measured   {measured}"]
@@ -119,34 +120,37 @@ def _totals(result: Analysis) -> list[str]:
         lines += _network(result.network)
     dead = sum(tensor.allocation.dead_neurons or 0 for tensor in result.tensors if tensor.allocation is not None)
     if dead:
-        lines.append(f"dead       {_counted(dead, 'neuron')} without any use left: cut; `ellq shrink` takes such out for good")
-    if isinstance(result, Compression) and result.output is not None:
-        same = family_of(Path(result.source.name)) is None  # what was of another format had another size
-        size = f"{_count(result.header_bytes + result.payload_bytes)} bytes{' as before' if same else ''}"
-        told = size if family_of(result.output) is None else "all else as in the source"
-        stored = f"{told}: {_stored(summary)}" if result.packed is None else result.packed.told()
-        done = "confirmed" if isinstance(result, FolderCompression) and result.confirmed else "written  "
-        lines.append(f"{done}  {result.output}, {stored}")
-        if done == "confirmed":
-            lines.append("           it was finished already: every byte was checked, and nothing was done")
-    elif isinstance(result, Compression) and result.stored is not None:
-        told = f"{_count(result.stored.length_bytes)} bytes as before: {_stored(summary)}"
-        lines.append(f"written    {result.stored.uri} by the server, {told}")
-    return lines
+        lines.append(f"dead       {counted(dead, 'neuron')} without any use left: cut; `ellq shrink` takes such out for good")
+    return lines + (_written(result) if isinstance(result, Compression) else [])
 
 
-def _stored(summary: Summary) -> str:
-    return "cut weights are stored as zeros" if summary.compressible_tensors else "nothing was cut, all is as in the source"
+def _written(result: Compression) -> list[str]:
+    """Return where the weights are, and how many bytes."""
+    cut = (
+        "cut weights are stored as zeros" if result.summary.compressible_tensors else "nothing was cut, all is as in the source"
+    )
+    if result.stored is not None:
+        return [f"written    {result.stored.uri} by the server, {grouped(result.stored.length_bytes)} bytes as before: {cut}"]
+    if result.output is None:
+        return []
+    same = family_of(Path(result.source.name)) is None  # what was of another format had another size
+    size = f"{grouped(result.header_bytes + result.payload_bytes)} bytes{' as before' if same else ''}"
+    told = size if family_of(result.output) is None else "all else as in the source"
+    stored = f"{told}: {cut}" if result.packed is None else result.packed.told()
+    if isinstance(result, FolderCompression) and result.confirmed:
+        again = "           it was finished already: every byte was checked, and nothing was done"
+        return [f"confirmed  {result.output}, {stored}", again]
+    return [f"written    {result.output}, {stored}"]
 
 
 def _cost(summary: Summary, *, numbers: int) -> list[str]:
     if not summary.weights or summary.kept is None or summary.zeros_after is None:
         return []
     return [
-        f"kept       {_count(summary.kept)} weights ({summary.kept / summary.weights:.2%})",
-        f"zeros      {_count(summary.zeros_before)} before, {_count(summary.zeros_after)} after "
+        f"kept       {grouped(summary.kept)} weights ({summary.kept / summary.weights:.2%})",
+        f"zeros      {grouped(summary.zeros_before)} before, {grouped(summary.zeros_after)} after "
         f"({summary.zeros_after / summary.weights:.2%} of the measured weights)",
-        f"           that is {summary.zeros_after / numbers:.2%} of all {_count(numbers)} numbers in the file",
+        f"           that is {summary.zeros_after / numbers:.2%} of all {grouped(numbers)} numbers in the file",
         f"error      the weights moved by at most {_bound(summary.frobenius_ratio or 0.0)} of their Frobenius norm, "
         "measured and rounded up",
     ]
@@ -177,11 +181,3 @@ def _population(rule: Rule) -> str:
 def _bound(value: float) -> str:
     """Return an upper bound with four decimals, rounded up: it must stay one on the screen."""
     return str(Decimal(value).quantize(Decimal("0.0001"), rounding=ROUND_CEILING))
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{_count(number)} {what}{'' if number == 1 else 's'}"
-
-
-def _count(number: int) -> str:
-    return f"{number:,}".replace(",", " ")

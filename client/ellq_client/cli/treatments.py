@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 
-from ellq_client.counting import counted
+from ellq_client.counting import counted, counted_of, grouped
 from ellq_client.results import Analysis
 from ellq_client.values import TensorReport
 
@@ -26,8 +26,8 @@ def untouched(result: Analysis) -> list[str]:
     reasons = Counter(tensor.reason for tensor in result.tensors if tensor.measurement is None)
     if not reasons:
         return []
-    told = "; ".join(f"{count}: {_REASONS.get(reason or '', reason)}" for reason, count in reasons.most_common())
-    return ["", f"untouched  {reasons.total()} of {counted(len(result.tensors), 'tensor')} ({told})"]
+    told = "; ".join(f"{grouped(count)}: {_REASONS.get(reason or '', reason)}" for reason, count in reasons.most_common())
+    return ["", f"untouched  {counted_of(reasons.total(), len(result.tensors), 'tensor')} ({told})"]
 
 
 def explained(result: Analysis, *, most_names: int) -> list[str]:
@@ -39,10 +39,10 @@ def explained(result: Analysis, *, most_names: int) -> list[str]:
     turned = [tensor for tensor in result.tensors if tensor.measurement is not None and tensor.neuron_axis != (0,)]
     lines: list[str] = []
     if turned:
-        lines += ["", f"laid out   {len(turned)} of {counted(len(result.tensors), 'tensor')} otherwise than (out, in)"]
+        lines += ["", f"laid out   {counted_of(len(turned), len(result.tensors), 'tensor')} otherwise than (out, in)"]
         lines += _grouped({tensor.name: _axes(tensor, result) for tensor in turned}, most_names)
     if alone:
-        lines += ["", f"untouched  {len(alone)} of {counted(len(result.tensors), 'tensor')}"]
+        lines += ["", f"untouched  {counted_of(len(alone), len(result.tensors), 'tensor')}"]
         lines += _grouped({tensor.name: _reason(tensor, result) for tensor in alone}, most_names)
     if result.not_sent:
         lines += ["", f"not sent   {counted(len(result.not_sent), 'part')} of the file"]
@@ -65,9 +65,9 @@ def _grouped(reasons: Mapping[str, str], most_names: int) -> list[str]:
     names: defaultdict[str, list[str]] = defaultdict(list)
     for name, reason in reasons.items():
         names[reason].append(name)
-    return [f"           {len(those)}: {reason}: {_listed(those, most_names)}" for reason, those in names.items()]
+    return [f"           {grouped(len(those))}: {reason}: {_listed(those, most_names)}" for reason, those in names.items()]
 
 
 def _listed(names: list[str], most: int) -> str:
-    more = f", ... and {len(names) - most} more; --json has them all" if len(names) > most else ""
+    more = f", ... and {grouped(len(names) - most)} more; --json has them all" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ellq_client.actions import Action, Event, together
 from ellq_client.conversations import Task
-from ellq_client.counting import counted
+from ellq_client.counting import counted_of
 from ellq_client.enclosures import Enclosures
 from ellq_client.errors import EllqError
 from ellq_client.folders.chain import source_of
@@ -62,7 +62,7 @@ def compress_parts(
     except BaseException as error:
         place.abandon()
         if place.finished and isinstance(error, EllqError):
-            finished = f"{len(place.finished)} of {counted(len(parts), 'part')} of {folder.path} are finished"
+            finished = f"{counted_of(len(place.finished), len(parts), 'part')} of {folder.path} are finished"
             error.add_note(f"{finished} in {place.output}; the same command goes on from there")
         raise
 

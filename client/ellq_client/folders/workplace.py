@@ -40,10 +40,15 @@ class Workplace:
         self.directory = output / PROGRESS
         self._source = folder.path
         self._permissions = folder.permissions
+        self._created = self._began = False
         with reported(output):
-            self._created = _make(output, like=folder.path)
-            self._began = _make(self.directory, like=folder.path)
-            self._lock = _lock(self.directory)
+            try:
+                self._created = _make(output, like=folder.path)
+                self._began = _make(self.directory, like=folder.path)
+                self._lock = _lock(self.directory)
+            except OSError:  # such as by a umask that closes a new folder to its owner
+                self._unmake()
+                raise
         try:
             self._agree_on(plan)
             self._recorded_bytes = self._cut_torn_line()
@@ -51,7 +56,8 @@ class Workplace:
             self._worth_keeping = bool(self.finished)
             self._recording = Lock()
         except BaseException:
-            self.leave()
+            with self:  # others may enter afterwards, whatever becomes of that
+                self._unmake()
             raise
 
     def record(self, part: Part) -> None:
@@ -130,9 +136,6 @@ class Workplace:
         with reported(self.output):
             others = [name for name in os.listdir(self.output) if name != PROGRESS]
         if others:
-            if self._began:
-                with suppress(OSError):
-                    self.directory.rmdir()
             raise InvalidOutput(f"{self.output} is not empty ({min(others)}, ...); name a new folder or an empty one")
         with reported(self.directory):
             strays = [entry.name for entry in os.scandir(self.directory) if not _is_torn_copy(entry)]
@@ -141,6 +144,15 @@ class Workplace:
         with reported(place):
             put(json.dumps(plan, indent=1).encode(), place, by=self.directory / _COPY, permissions=self._permissions)
             flush_names(self.directory)
+
+    def _unmake(self) -> None:
+        """Remove the folders that were made here, as long as there is no more in them than half of a plan."""
+        with suppress(OSError):
+            if self._began:
+                (self.directory / _COPY).unlink(missing_ok=True)
+                self.directory.rmdir()
+            if self._created:
+                self.output.rmdir()
 
     def _cut_torn_line(self) -> int:
         """Remove what a kill left of a last line; return the length of the journal."""

@@ -18,9 +18,10 @@ from hashlib import sha256
 from typing import Any
 
 from ellq.v1.safetensors import LENGTH_BYTES, METADATA, PACKED_FORMAT
-from ellq_client.checkpoint import HEADER_BYTES_MAX, Checkpoint, StoredTensor, parse_header
-from ellq_client.counting import counted
+from ellq_client.checkpoint import HEADER_BYTES_MAX, Checkpoint, StoredTensor, parse_header, unique_entries
+from ellq_client.counting import counted, grouped
 from ellq_client.errors import OutputError, SourceError
+from ellq_client.header_bytes import end_to_end, header_text, with_length
 from ellq_client.packing.blocks import overhead_bytes
 from ellq_client.packing.words import BLOCK_WORDS, kind_of
 
@@ -73,29 +74,26 @@ def packed_header(dense: bytes, tensors: Sequence[StoredTensor], lengths: Sequen
     """
     text = dense[LENGTH_BYTES:].decode()
     metadata = {"format": FORMAT, "version": VERSION, "header": text, "header_sha256": sha256(dense).hexdigest()}
-    entries: dict[str, Any] = {METADATA: metadata}
-    offset = 0
-    for tensor, length in zip(tensors, lengths, strict=True):
-        entries[tensor.name] = {"dtype": "U8", "shape": [1, length], "data_offsets": [offset, offset + length]}
-        offset += length
-    told = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    parts = zip((tensor.name for tensor in tensors), lengths, strict=True)
+    entries = end_to_end((name, {"dtype": "U8", "shape": [1, length]}, length) for name, length in parts)
+    told = header_text({METADATA: metadata, **entries})
     told += b" " * max(room_bytes - LENGTH_BYTES - len(told), -len(told) % _ALIGNMENT)
     if len(told) > HEADER_BYTES_MAX:
         raise OutputError(f"packed, the header would have {len(told)} bytes; safetensors allows {HEADER_BYTES_MAX}")
-    return len(told).to_bytes(LENGTH_BYTES, "little") + told
+    return with_length(told)
 
 
 def describe(container: Checkpoint) -> Description:
     """Return what the header of a packed file says. Errors: SourceError when it contradicts itself."""
     name = str(container.path)
     try:
-        metadata = json.loads(container.header[LENGTH_BYTES:], object_pairs_hook=_unique)[METADATA]
+        metadata = json.loads(container.header[LENGTH_BYTES:], object_pairs_hook=unique_entries)[METADATA]
         if metadata.get("version") != VERSION:
             raise SourceError(f"{name} is packed in version {metadata.get('version')!r}; this ellq reads {VERSION!r}")
         text, digest = metadata["header"].encode(), metadata["header_sha256"]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise SourceError(f"{name} is no packed file: its header does not hold together ({error})") from error
-    header = len(text).to_bytes(LENGTH_BYTES, "little") + text
+    header = with_length(text)
     if sha256(header).hexdigest() != digest:
         raise SourceError(f"{name} is damaged: the header of the dense file does not have its digest")
     size_bytes, tensors = dense_tensors(header, name=f"{name}, unpacked,")
@@ -124,13 +122,5 @@ def _check_parts(tensors: Sequence[StoredTensor], parts: Sequence[StoredTensor],
             raise SourceError(f"{name} is no packed file: {part.name!r} is no whole number of words")
         least = blocks_of(tensor) * overhead_bytes(kind_of(tensor.dtype)) + DIGEST_BYTES
         if not least <= part.length_bytes <= stored_bytes_max(tensor):
-            told = f"{counted(part.length_bytes, 'byte')}, allowed are {least} to {stored_bytes_max(tensor)}"
+            told = f"{counted(part.length_bytes, 'byte')}, allowed are {grouped(least)} to {grouped(stored_bytes_max(tensor))}"
             raise SourceError(f"{name} is no packed file: {part.name!r} has {told}")
-
-
-def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object; plain JSON readers would take the last of equal names without a word."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("it names something twice")
-    return found

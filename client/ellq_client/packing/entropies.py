@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ellq_client.counting import counted, grouped
 from ellq_client.packing.words import WordKind, Words, kept_of, split
 
 
@@ -28,10 +29,8 @@ class PackedSizes:
 
     def told(self) -> str:
         """Return all of it for a person."""
-        logical, stored, limit = (
-            f"{size:,}".replace(",", " ") for size in (self.logical_bytes, self.stored_bytes, self.limit_bytes)
-        )
-        return f"{logical} bytes packed in {stored} ({self.ratio:.2f}x; order-0 entropy {limit})"
+        logical, stored, limit = counted(self.logical_bytes, "byte"), grouped(self.stored_bytes), grouped(self.limit_bytes)
+        return f"{logical} packed in {stored} ({self.ratio:.2f}x; order-0 entropy {limit})"
 
 
 def together(sizes: Sequence[PackedSizes]) -> PackedSizes:

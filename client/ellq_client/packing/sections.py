@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from ellq_client.counting import counted
+from ellq_client.counting import counted, grouped
 from ellq_client.errors import SourceError
 from ellq_client.packing.words import Bytes
-from ellq_client.packing.zstd import Compressor, Decompressor, expanded, shrunk
+from ellq_client.packing.zstd import Compressor, Decompressor, expanded
 
 PLAIN, ZSTD, PAIRS, EVERY = range(4)
 
@@ -36,7 +36,7 @@ def write_section(plain: Bytes, counts: Any, by: Compressor) -> bytes:
     frequent = np.argsort(-counts, kind="stable")[:_FREQUENT].astype(np.uint8)
     rare = len(plain) - int(counts[frequent].sum())
     if rare * _MOST_RARE > len(plain):
-        coding, content = ZSTD, shrunk(plain, by)
+        coding, content = ZSTD, by.compress(plain)
     elif len(plain):
         coding, content = PAIRS, _paired(plain, frequent, rare, by)
     if len(content) > len(plain) - len(plain) // _LEAST_SAVED:
@@ -53,7 +53,7 @@ def read_section(coding: int, content: memoryview, length: int, by: Decompressor
     """Return the `length` bytes of a section. Errors: SourceError."""
     if coding == PLAIN:
         if len(content) != length:
-            raise SourceError(f"a section has {counted(len(content), 'byte')} in place of {length}")
+            raise SourceError(f"a section has {counted(len(content), 'byte')} in place of {grouped(length)}")
         return np.frombuffer(content, np.uint8)
     if coding == ZSTD:
         return np.frombuffer(expanded(content, length, by), np.uint8)
@@ -69,7 +69,7 @@ def _paired(plain: Bytes, frequent: Bytes, rare: int, by: Compressor) -> bytes:
     np.take(nibble_of, plain, out=nibbles[: len(plain)], mode="clip")
     others = plain[nibbles[: len(plain)] == _FREQUENT].tobytes() if rare else b""
     pairs: Bytes = nibbles[0::2] | np.left_shift(nibbles[1::2], 4, dtype=np.uint8)
-    frame = shrunk(pairs, by)
+    frame = by.compress(pairs)
     return frequent.tobytes() + _COUNT.pack(rare) + others + frame
 
 

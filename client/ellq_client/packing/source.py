@@ -30,9 +30,8 @@ class PackedSource:
         """Yield the header, then the weights. Errors: SourceError, also when the file changed or a digest is wrong."""
         return framed(chain([memoryview(self.header.text)], self._payload()))
 
-    def payload(self, header_bytes: int) -> Iterator[Data]:
-        """Yield all that comes behind the header of so many bytes."""
-        assert header_bytes == self.header.length_bytes, "there is one header"
+    def payload(self) -> Iterator[Data]:
+        """Yield all that comes behind the header. Errors: SourceError, as of `frames`."""
         return framed(self._payload())
 
     def pieces(self, tensor: StoredTensor) -> Iterator[Data]:

@@ -3,7 +3,7 @@
 from types import ModuleType
 from typing import Protocol
 
-from ellq_client.counting import counted
+from ellq_client.counting import counted, grouped
 from ellq_client.errors import ExtraMissing, SourceError
 from ellq_client.packing.words import Bytes
 
@@ -69,10 +69,5 @@ def expanded(frame: memoryview, length: int, by: Decompressor) -> bytes:
     except package.ZstdError as error:
         raise SourceError(f"a frame cannot be decompressed: {error}") from error
     if len(found) != length:
-        raise SourceError(f"a frame holds {counted(len(found), 'byte')} in place of {length}")
+        raise SourceError(f"a frame holds {counted(len(found), 'byte')} in place of {grouped(length)}")
     return found
-
-
-def shrunk(plain: Bytes, by: Compressor) -> bytes:
-    """Return the frame of these bytes."""
-    return by.compress(plain)

@@ -44,7 +44,7 @@ class Server:
         self.process = subprocess.Popen([*ELLQ, *words, *DRAINING], env=environment())
         ready = [*ELLQ, "capabilities", "--server", f"127.0.0.1:{self.port}", "--timeout", "60"]
         while subprocess.run(ready, env=environment(), capture_output=True, check=False, timeout=LONGEST_SECONDS).returncode:
-            assert self.process.poll() is None, "the server does not start"
+            assert self.process.poll() is None, f"the server does not start: exit code {self.process.returncode}"
 
     def end(self, by: signal.Signals = signal.SIGKILL) -> None:
         self.process.send_signal(by)
@@ -93,9 +93,7 @@ def survive(directory: Path, *, kills: int, seed: int, replicas: int = 1) -> Cou
                 if strikes(told) < kills:
                     time.sleep(chance.uniform(0, usual_seconds))
                     strike(client, chance.choice(fleet.servers), chance.choice(VICTIMS), told)
-                _, errors = client.communicate(timeout=LONGEST_SECONDS)
-                assert client.returncode in (0, GAVE_UP, -signal.SIGKILL), errors
-                finished = client.returncode == 0
+                finished = exit_code(client, allowed=(0, GAVE_UP, -signal.SIGKILL)) == 0
             assert tree(output) == reference
             told["finished"] += 1
     return told
@@ -108,10 +106,19 @@ def strikes(told: Counter[str]) -> int:
 def left_alone(fleet: Fleet, source: Path, output: Path) -> float:
     """Compress without a kill, and return how many seconds that takes."""
     began = time.monotonic()
-    client = fleet.client(source, output)
-    _, errors = client.communicate(timeout=LONGEST_SECONDS)
-    assert client.returncode == 0, errors
+    exit_code(fleet.client(source, output), allowed=(0,))
     return time.monotonic() - began
+
+
+def exit_code(client: subprocess.Popen[str], *, allowed: Sequence[int]) -> int:
+    """Wait for the end of a client and return its exit code; any other than those allowed is told with its last words."""
+    try:
+        _, errors = client.communicate(timeout=LONGEST_SECONDS)
+    except subprocess.TimeoutExpired:
+        client.kill()
+        raise AssertionError(f"no end in {LONGEST_SECONDS} seconds; on standard error: {client.communicate()[1]!r}") from None
+    assert client.returncode in allowed, f"exit code {client.returncode}; on standard error: {errors!r}"
+    return client.returncode
 
 
 def strike(client: subprocess.Popen[str], server: Server, victim: str, told: Counter[str]) -> None:

@@ -1,6 +1,10 @@
 """Folders on the command line, and processes that are really killed."""
 
+import subprocess
+import sys
+
 import pytest
+from tests.client.folders import kills
 from tests.client.folders.kills import strikes, survive
 from tests.client.folders.models import INDEX, shard_name, tree
 
@@ -106,3 +110,17 @@ def test_kills_of_client_and_server_change_nothing(tmp_path):
     assert told["finished"] >= 1
     found = verify(tmp_path / "model", tmp_path / "out0", tmp_path / "out0" / REPORT)
     assert found.weights_cut > 0
+
+
+@pytest.mark.parametrize(
+    ("does", "seconds", "told"),
+    [
+        ("sys.exit('last words')", 120, "exit code 1; on standard error: 'last words"),
+        ("time.sleep(3600)", 1, "no end in 1 seconds"),
+    ],
+)
+def test_a_kill_that_changes_something_is_told_with_its_exit_code(monkeypatch, does, seconds, told):
+    monkeypatch.setattr(kills, "LONGEST_SECONDS", seconds)
+    client = subprocess.Popen([sys.executable, "-c", f"import sys, time; {does}"], stderr=subprocess.PIPE, text=True)
+    with pytest.raises(AssertionError, match=told):
+        kills.exit_code(client, allowed=(0,))

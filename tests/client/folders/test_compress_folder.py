@@ -1,7 +1,9 @@
 """A folder in, a folder out: the same shards with zeros, a true index, everything else as it was."""
 
 import asyncio
+import errno
 import json
+import os
 import shutil
 from importlib.resources import files
 
@@ -30,6 +32,7 @@ from ellq_client import (
     write_report,
 )
 from ellq_client.folders.chain import ChainedCheckpoint, ChainedSource
+from ellq_client.folders.files import PROGRESS
 from ellq_client.folders.finished import REPORT
 from ellq_client.folders.folder import open_folder
 from ellq_client.networks import Input, Linear, chain
@@ -256,6 +259,27 @@ def test_outputs_that_hold_anything_are_not_touched(client, model, tmp_path):
         client.compress(model, tmp_path / "out", rule=TAIL).result()
     assert tree(tmp_path / "out") == {"mine": b"x"}
     assert [*(tmp_path / "out").iterdir()] == [tmp_path / "out" / "mine"]
+
+
+@pytest.mark.parametrize(("call", "place"), [("mkdir", ""), ("open", ""), ("open", "copy.partial")])
+@pytest.mark.parametrize("there", [False, True])
+def test_an_output_that_is_closed_to_its_owner_leaves_no_empty_folder(client, model, tmp_path, monkeypatch, call, place, there):
+    """As the umasks 0700 and 0500 have it; root may write anywhere, whatever the mode."""
+    allowed = getattr(os, call)
+
+    def refused(path, *arguments, **options):
+        if path == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return allowed(path, *arguments, **options)
+
+    out = tmp_path / "out"
+    if there:
+        out.mkdir()
+    closed = str(out / PROGRESS / place) if place else out / PROGRESS
+    monkeypatch.setattr(os, call, refused)
+    with pytest.raises(OutputError, match="Permission denied"):
+        client.compress(model, out, rule=TAIL).result()
+    assert [path.name for path in tmp_path.rglob("*") if model not in (path, *path.parents)] == ["out"] * there
 
 
 @pytest.mark.parametrize("place", ["cache/blobs/out", "cache/snapshots/mine/out", "cache/out"])
