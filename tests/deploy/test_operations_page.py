@@ -26,8 +26,17 @@ def test_every_name_on_the_page_is_one_that_exists():
     assert set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", PAGE)) <= known | {"ELLQ_SERVICE_HOST"}
 
 
+def metric_names() -> set[str]:
+    """Return the names of everything that a server counts, as Prometheus sees them."""
+    families = Metrics(Admission(concurrent_calls=1, memory_bytes=1), memory_bytes=1).registry.collect()
+    return {family.name + ("_total" if family.type == "counter" else "") for family in families}
+
+
 def test_the_page_has_every_metric_of_the_server():
-    metrics = Metrics(Admission(concurrent_calls=1, memory_bytes=1), memory_bytes=1)
-    families = metrics.registry.collect()
-    expected = {family.name + ("_total" if family.type == "counter" else "") for family in families}
-    assert set(re.findall(r"`((?:grpc_server|ellq)_[a-z_]+)`", PAGE)) == expected
+    assert set(re.findall(r"`((?:grpc_server|ellq)_[a-z_]+)`", PAGE)) == metric_names()
+
+
+def test_the_rules_ask_for_metrics_that_there_are():
+    asked = set(re.findall(r"(?:rate|increase)\((\w+)[{\[]", PAGE))
+    assert len(asked) == 2
+    assert asked <= metric_names()

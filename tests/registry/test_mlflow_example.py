@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.client.folders.models import write_model
 
 from ellq_client.verifying import verify
 
@@ -47,29 +48,75 @@ def answers(address: str) -> bool:
         return False
 
 
-def test_a_registered_model_gets_a_compressed_version(registry: str, tmp_path: Path) -> None:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model of one safetensors file and its configuration."""
     weights = Path(os.environ["MINILM"]) / "model/model.safetensors"
-    folder = tmp_path / "minilm"
-    folder.mkdir()
-    shutil.copy(weights, folder)
-    shutil.copy(weights.with_name("config.json"), folder)
+    place = tmp_path / "minilm"
+    place.mkdir()
+    shutil.copy(weights, place)
+    shutil.copy(weights.with_name("config.json"), place)
+    return place
+
+
+def registered(registry: str, folder: Path, name: str) -> tuple[str, str]:
+    """Register a folder as version 1 of a new model; return what names it, and the run that it came from."""
     mlflow.set_tracking_uri(registry)
     client = mlflow.tracking.MlflowClient()
     with mlflow.start_run() as run:
         mlflow.log_artifacts(str(folder), "model")
-    client.create_registered_model("minilm")
-    client.create_model_version("minilm", f"{run.info.artifact_uri}/model", run.info.run_id)
-    client.set_registered_model_alias("minilm", "champion", "1")
+    client.create_registered_model(name)
+    client.create_model_version(name, f"{run.info.artifact_uri}/model", run.info.run_id)
+    client.set_registered_model_alias(name, "champion", "1")
+    return f"models:/{name}@champion", run.info.run_id
 
-    command = [sys.executable, str(EXAMPLE), "models:/minilm@champion", "--registry", registry]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+
+def compressed(registry: str, model: str, *more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(EXAMPLE), model, "--registry", registry, *more]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def fetched(model: str, place: Path) -> Path:
+    return Path(mlflow.artifacts.download_artifacts(model, dst_path=str(place / "fetched")))
+
+
+def test_a_registered_model_gets_a_compressed_version(registry: str, folder: Path, tmp_path: Path) -> None:
+    model, run = registered(registry, folder, "minilm")
+    ended = compressed(registry, model)
     assert ended.returncode == 0, ended.stderr
     assert "minilm version 2, compressed from version 1" in ended.stdout
 
+    client = mlflow.tracking.MlflowClient()
     new = client.get_model_version("minilm", "2")
     assert new.tags["ellq.source_version"] == "1"
-    assert new.tags["ellq.source_run"] == run.info.run_id
+    assert new.tags["ellq.source_run"] == run
     assert client.get_model_version_by_alias("minilm", "champion").version == "1"
-    fetched = Path(mlflow.artifacts.download_artifacts("models:/minilm/2", dst_path=str(tmp_path / "fetched")))
-    assert json.loads((fetched / "config.json").read_text()) == json.loads((folder / "config.json").read_text())
-    assert verify(folder / "model.safetensors", fetched / "model.safetensors", fetched / "model.ellq.json")
+    output = fetched("models:/minilm/2", tmp_path)
+    assert json.loads((output / "config.json").read_text()) == json.loads((folder / "config.json").read_text())
+    assert verify(folder, output, output / "ellq-report.json")
+
+
+def test_shards_below_other_files(registry: str, tmp_path: Path) -> None:
+    """As MLflow lays out a model of transformers: a description at the top, the weights in a folder of their own."""
+    model = tmp_path / "parts/model"
+    write_model(model)
+    (tmp_path / "parts/MLmodel").write_text("flavors: {}\n")
+    ended = compressed(registry, registered(registry, tmp_path / "parts", "shards")[0])
+    assert ended.returncode == 0, ended.stderr
+    output = fetched("models:/shards/2", tmp_path)
+    assert (output / "MLmodel").read_text() == "flavors: {}\n"
+    assert verify(model, output / "model", output / "model/ellq-report.json")
+
+
+def test_above_the_limit_nothing_is_registered(registry: str, folder: Path) -> None:
+    ended = compressed(registry, registered(registry, folder, "strict")[0], "--at-most", "0.001")
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith("not registered: the certificate is 0.0")
+    assert [each.version for each in mlflow.tracking.MlflowClient().search_model_versions("name='strict'")] == ["1"]
+
+
+@pytest.mark.parametrize("model", ["minilm", "models:/minilm", "models:/minilm/latest"])
+def test_a_name_that_means_no_version(registry: str, model: str) -> None:
+    ended = compressed(registry, model)
+    assert ended.returncode == 1
+    assert ended.stderr == f"{model} is neither models:/NAME/VERSION nor models:/NAME@ALIAS\n"
