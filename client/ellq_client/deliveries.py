@@ -11,11 +11,8 @@ from ellq.v1.safetensors import COMPRESSIBLE_DTYPES, DTYPE_BITS
 from ellq_client.checkpoint import StoredTensor
 from ellq_client.contract import ExpectedBytes
 from ellq_client.errors import ProtocolError
-from ellq_client.framing import framed
+from ellq_client.framing import BLOCK_BYTES, framed
 from ellq_client.sources import Source
-
-BLOCK_WEIGHTS = 1 << 16
-"""Weights that are worked on at a time: few enough to stay in the cache from here to their digest."""
 
 _WHOLE = (pb.DELIVERY_UNSPECIFIED, pb.DELIVERY_WHOLE)
 
@@ -73,30 +70,29 @@ def reader_of(delivery: pb.Delivery, source: Source, stored: StoredTensor) -> Re
 
 
 class Mask:
-    """Puts zeros into weights where a mask has none. Holds a frame of the weights and of the mask at a time."""
+    """Puts zeros into weights where a mask has none. Holds a block of the weights and a frame of the mask at a time."""
 
     def __init__(self, pieces: Iterator[Data], *, itemsize: int) -> None:
         """Take the weights, of `itemsize` bytes each, in pieces of any length."""
-        self._frames = framed(map(memoryview, pieces))  # all but the last are covered by whole bytes of the mask
-        self._frame = memoryview(b"")
+        # all but the last are covered by whole bytes of the mask
+        self._blocks = framed(map(memoryview, pieces), BLOCK_BYTES)
+        self._block = memoryview(b"")
         self._mask = bytearray()
         self._words = np.dtype(f"u{itemsize}")
 
     def take(self, data: memoryview) -> Iterator[memoryview]:
         """Take the next bytes of the mask and yield the weights that they cover, each view before the next overwrites it."""
         self._mask += data
-        block = np.empty(BLOCK_WEIGHTS, self._words)
+        room = np.empty(BLOCK_BYTES // self._words.itemsize, self._words)
         while (needed := self._needed_bytes()) and needed <= len(self._mask):
-            mask, weights = np.frombuffer(self._mask[:needed], np.uint8), np.frombuffer(self._frame, self._words)
+            mask, weights = np.frombuffer(self._mask[:needed], np.uint8), np.frombuffer(self._block, self._words)
             del self._mask[:needed]
-            self._frame = memoryview(b"")
-            for start in range(0, len(weights), BLOCK_WEIGHTS):
-                some = weights[start : start + BLOCK_WEIGHTS]
-                kept = np.unpackbits(mask[start // 8 : (start + BLOCK_WEIGHTS) // 8], count=len(some), bitorder="little")
-                yield np.multiply(some, kept, out=block[: len(some)], dtype=self._words).data.cast("B")
+            self._block = memoryview(b"")
+            kept = np.unpackbits(mask, count=len(weights), bitorder="little")
+            yield np.multiply(weights, kept, out=room[: len(weights)], dtype=self._words).data.cast("B")
 
     def _needed_bytes(self) -> int:
-        """Return the length of the mask of the next frame; 0 when there is none."""
-        if not self._frame:
-            self._frame = memoryview(next(self._frames, b""))
-        return -(-len(self._frame) // (8 * self._words.itemsize))
+        """Return the length of the mask of the next block; 0 when there is none."""
+        if not self._block:
+            self._block = memoryview(next(self._blocks, b""))
+        return -(-len(self._block) // (8 * self._words.itemsize))

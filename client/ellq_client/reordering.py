@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from ellq.v1 import compression_pb2 as pb
@@ -38,9 +39,8 @@ class LastLayerFirst:
 
     def frames(self) -> Iterator[Data]:
         """Yield the header, then tensor after tensor."""
-        yield from framed([memoryview(self.header.text)])
-        for tensor in self._tensors:
-            yield from self._source.pieces(tensor)
+        pieces = chain.from_iterable(map(self._source.pieces, self._tensors))
+        return framed(chain([memoryview(self.header.text)], map(memoryview, pieces)))
 
     def pieces(self, tensor: StoredTensor) -> Iterator[Data]:
         """Yield the bytes of the tensor of that name."""

@@ -14,7 +14,7 @@ from ellq_client.arrays import safetensors_header, sorted_for_file, weight_bytes
 from ellq_client.checkpoint import StoredTensor, fitting_header_length
 from ellq_client.errors import SourceError
 from ellq_client.formats import family_of, open_format
-from ellq_client.framing import FRAME_BYTES, framed
+from ellq_client.framing import BLOCK_BYTES, FRAME_BYTES, framed
 from ellq_client.headers import Header, read_header
 from ellq_client.mistaken import PREFIX_BYTES
 from ellq_client.packing.container import is_packed
@@ -89,18 +89,15 @@ class FileSource:
 
     def frames(self) -> Iterator[Data]:
         """Yield the file in pieces, exactly as long as it was when the source was opened."""
-        return self._range(0, self.size_bytes)
+        return self._file.pieces(0, self.size_bytes)
 
     def pieces(self, tensor: StoredTensor) -> Iterator[Data]:
         """Yield the tensor's bytes of the file."""
-        return self._range(tensor.begin, tensor.end)
+        return self._file.pieces(tensor.begin, tensor.end, BLOCK_BYTES)
 
     def payload(self) -> Iterator[Data]:
         """Yield all that comes behind the header. Errors: SourceError."""
-        return self._range(self.header.length_bytes, self.size_bytes)
-
-    def _range(self, begin: int, end: int) -> Iterator[Data]:
-        return self._file.pieces(begin, end)
+        return self._file.pieces(self.header.length_bytes, self.size_bytes)
 
     def _checked_header(self) -> Header:
         """Return the header of a file that is whole: a torn one is told from a broken server before anything is sent."""

@@ -51,12 +51,12 @@ class SteadyFile:
         except OSError as error:
             raise SourceError(f"cannot read {self.path}: {error.strerror}") from error
 
-    def pieces(self, begin: int, end: int) -> Iterator[bytes]:
-        """Yield a range of the file, in pieces of at most FRAME_BYTES."""
+    def pieces(self, begin: int, end: int, piece_bytes: int = FRAME_BYTES) -> Iterator[bytes]:
+        """Yield a range of the file, in pieces of at most `piece_bytes`."""
         with self.opened() as file:
             file.seek(begin)
             remaining = end - begin
-            while remaining and (data := file.read(min(FRAME_BYTES, remaining))):
+            while remaining and (data := file.read(min(piece_bytes, remaining))):
                 remaining -= len(data)
                 yield data
 

@@ -27,7 +27,7 @@ from ellq_server.sketched_budgets import SketchedReply, check_sensitivities, cou
 from ellq_server.sketches import Sketch
 from ellq_server.stopwatch import Stopwatch
 from ellq_server.widening import ScaleStore
-from ellq_server.workbench import Outcome, Workbench
+from ellq_server.workbench import Measured, Outcome, Workbench
 
 PARSED_HEADER_RATIO = 32
 """Memory of a parsed header, its entries and plans, for each byte of its text. The worst that was found is 20, for metadata of
@@ -144,19 +144,25 @@ def _one_by_one(bench: Workbench, stream: ByteStream, planning: Planning, builde
     if request.rule and request.sketch and not builder:
         pooled = PooledCut(threshold_of_sketch(request.sketch, request.rule.pool_rule, ignore_zeros=request.ignore_zeros))
     for plan in planning.plans:
-        measured = receive(bench, plan, read(stream, plan))
-        if isinstance(measured, Outcome):
-            yield measured
-            continue
-        rule = plan.rule or request.rule
-        if builder and plan.rule is None:
-            builder.add(bench, measured.selected)
-        if rule is None or (builder and plan.rule is None):
-            yield Outcome(plan, None, measured)
-        elif rule.scope is Scope.GLOBAL and pooled:
-            yield finish(bench, apply(bench, measured, pooled.choose(bench, measured)), rule)
-        else:
-            yield finish(bench, change(bench, measured, rule), rule)
+        # no name for what comes of it: it would keep the weights of one tensor while the next is read
+        yield _finished(bench, receive(bench, plan, read(stream, plan)), pooled, builder)
+
+
+def _finished(
+    bench: Workbench, measured: Measured | Outcome, pooled: PooledCut | None, builder: SketchBuilder | None
+) -> Outcome:
+    """Return what becomes of a tensor."""
+    if isinstance(measured, Outcome):
+        return measured
+    plan = measured.plan
+    rule = plan.rule or bench.request.rule
+    if builder and plan.rule is None:
+        builder.add(bench, measured.selected)
+    if rule is None or (builder and plan.rule is None):
+        return Outcome(plan, None, measured.without_weights())
+    if rule.scope is Scope.GLOBAL and pooled:
+        return finish(bench, apply(bench, measured, pooled.choose(bench, measured)), rule)
+    return finish(bench, change(bench, measured, rule), rule)
 
 
 def _check_sketch(bench: Workbench, planning: Planning) -> None:

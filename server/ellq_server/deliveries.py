@@ -1,6 +1,7 @@
 """How the bytes of a tensor reach a caller who still has those that came: as few as tell the rest."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from hashlib import sha256
 
 import numpy as np
 
@@ -11,8 +12,20 @@ from ellq_server.workbench import Outcome
 WHOLE_BYTES = 1 << 16
 """Tensors below this come whole: reading the source again costs the caller as much as their bytes."""
 
-BLOCK_WEIGHTS = 1 << 20
-"""Weights whose mask is made at a time, a multiple of eight."""
+BLOCK_BYTES = 1 << 17
+"""Bytes whose mask is made and which are hashed before the next: they stay in the cache meanwhile. A multiple of 64."""
+
+
+def deliver(outcome: Outcome, *, masks: bool) -> tuple[pb.Payload, Sequence[memoryview]]:
+    """Return what is told of a tensor's bytes, and what goes into the data frames for it."""
+    assert outcome.payload is not None
+    delivery = delivery_of(outcome) if masks else pb.DELIVERY_UNSPECIFIED
+    if delivery == pb.DELIVERY_MASK:
+        digest, data = digest_and_mask(outcome.payload, outcome.plan.entry.dtype)
+    else:
+        digest, data = sha256(outcome.payload).digest(), () if delivery == pb.DELIVERY_AS_SENT else (outcome.payload,)
+    told = pb.Payload(encoding=pb.ENCODING_DENSE, length_bytes=len(outcome.payload), sha256=digest, delivery=delivery)
+    return told, data
 
 
 def delivery_of(outcome: Outcome) -> pb.Delivery:
@@ -25,20 +38,14 @@ def delivery_of(outcome: Outcome) -> pb.Delivery:
     return pb.DELIVERY_WHOLE if outcome.proof.changed.choice is None else pb.DELIVERY_MASK
 
 
-def delivered(outcome: Outcome, delivery: pb.Delivery) -> Iterator[memoryview]:
-    """Yield what goes into the data frames for a tensor."""
-    assert outcome.payload is not None
-    if delivery == pb.DELIVERY_MASK:
-        yield from mask_of(outcome.payload, outcome.plan.entry.dtype)
-    elif delivery != pb.DELIVERY_AS_SENT:
-        yield outcome.payload
-
-
-def mask_of(payload: memoryview, dtype: str) -> Iterator[memoryview]:
-    """Yield a bit for each weight, lowest first: whether any of its bits is set. Of a block at a time, so no tensor needs room.
+def digest_and_mask(payload: memoryview, dtype: str) -> tuple[bytes, list[memoryview]]:
+    """Return the SHA-256 of a tensor and a bit for each weight, lowest first: whether any of its bits is set.
 
     Shape: (weights,) -> (ceil(weights / 8),) in all.
     """
-    words = np.frombuffer(payload, f"u{DTYPE_BITS[dtype] // 8}")
-    for start in range(0, len(words), BLOCK_WEIGHTS):
-        yield np.packbits(words[start : start + BLOCK_WEIGHTS] != 0, bitorder="little").data
+    digest, mask = sha256(), list[memoryview]()
+    for start in range(0, len(payload), BLOCK_BYTES):
+        block = payload[start : start + BLOCK_BYTES]
+        digest.update(block)
+        mask.append(np.packbits(np.frombuffer(block, f"u{DTYPE_BITS[dtype] // 8}") != 0, bitorder="little").data)
+    return digest.digest(), mask

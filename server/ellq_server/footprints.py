@@ -85,6 +85,8 @@ def tensor_bytes(plan: Plan, bench: Workbench) -> int:
     if plan.widened:
         needed += WIDE_AT_HAND * plan.rows_bytes
     needed += bench.kernels.scratch_bytes_a_weight * plan.weights + _neuron_bytes(bench) * plan.neurons
+    if bench.request.masks:
+        needed += -(-plan.weights // 8)  # a bit a weight, which waits for the digest
     if bench.moments_of(plan) is not None:
         keys = 2 if bench.request.spends_budget else 1  # of selection and of costs
         needed += plan.rows_bytes + (MOMENTS_BYTES_A_WEIGHT + keys * KEY_BYTES) * plan.weights

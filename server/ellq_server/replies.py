@@ -8,7 +8,7 @@ from ellq.v1 import compression_pb2 as pb
 from ellq.v1.frames import Data
 from ellq_server import __version__
 from ellq_server.call import Closing, Event, Opening
-from ellq_server.deliveries import delivered, delivery_of
+from ellq_server.deliveries import deliver
 from ellq_server.network_values import network_to_wire
 from ellq_server.planning import Plan
 from ellq_server.requests import Request
@@ -93,20 +93,21 @@ class Replies:
             return
         with self._stopwatch("write"):
             reports = [report_to_wire(one, self._request) for one in outcomes]
-            pairs = zip(outcomes, reports, strict=True)
-            deliveries = [self._deliver(one, report) for one, report in pairs if one.payload is not None]
+            data = [self._deliver(one, report) for one, report in zip(outcomes, reports, strict=True)]
         yield self._response(reports=pb.TensorReports(reports=reports))
         if self._request.neuron_reports:
             for outcome in outcomes:
                 yield from (self._response(neurons=neurons) for neurons in neuron_reports(outcome, self._request))
         if self._request.sends_weights:
-            yield from _data(chain.from_iterable(deliveries))
+            yield from _data(chain.from_iterable(data))
 
-    def _deliver(self, outcome: Outcome, report: pb.TensorReport) -> Iterator[memoryview]:
-        """Note in a tensor's report how its bytes are sent, and return what makes them."""
-        if self._request.masks:
-            report.payload.delivery = delivery_of(outcome)
-        return delivered(outcome, report.payload.delivery)
+    def _deliver(self, outcome: Outcome, report: pb.TensorReport) -> Sequence[memoryview]:
+        """Note in a tensor's report what bytes it has and how they are sent, and return what is sent."""
+        if outcome.payload is None:
+            return ()
+        payload, data = deliver(outcome, masks=self._request.masks)
+        report.payload.CopyFrom(payload)
+        return data
 
     def _close(self, closing: Closing, totals: Totals) -> Response:
         summary = totals.summary(self._request)

@@ -1,7 +1,6 @@
 """Values of the contract, one by one: rules, indices, plans, reports."""
 
 from collections.abc import Iterator
-from hashlib import sha256
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_math import indices
@@ -65,7 +64,7 @@ def plan_to_wire(plan: Plan) -> pb.TensorPlan:
 
 
 def report_to_wire(outcome: Outcome, request: Request) -> pb.TensorReport:
-    """Return what became of a tensor as a message, with the digest of its bytes."""
+    """Return what became of a tensor as a message, but for its bytes."""
     wire = pb.TensorReport(tensor=outcome.plan.position, name=outcome.plan.entry.name, treatment=pb.TREATMENT_COMPRESS)
     if outcome.reason is not None:
         wire.treatment, wire.reason = pb.TREATMENT_PASS_THROUGH, _reason(outcome.reason)
@@ -77,10 +76,6 @@ def report_to_wire(outcome: Outcome, request: Request) -> pb.TensorReport:
             wire.weighed.CopyFrom(_weighed(outcome.measured.weighed, request))
     if outcome.proof is not None:
         _add_proof(wire, outcome.proof)
-    if outcome.payload is not None:
-        digest = sha256(outcome.payload).digest()
-        payload = pb.Payload(encoding=pb.ENCODING_DENSE, length_bytes=len(outcome.payload), sha256=digest)
-        wire.payload.CopyFrom(payload)
     return wire
 
 

@@ -1,7 +1,7 @@
 """What passes from step to step while a tensor is worked on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ellq_kernels.contract import Kernels, Weights
@@ -80,6 +80,11 @@ class Measured:
     def selected(self) -> Magnitudes:
         """What selection works on."""
         return self.weighed or Magnitudes(self.weights, self.neurons, self.layer)
+
+    def without_weights(self) -> "Measured":
+        """Return the statistics alone: the memory of the weights is free for the next tensor."""
+        weighed = self.weighed and replace(self.weighed, handle=None)
+        return replace(self, weights=None, weighed=weighed, original=None, stored=None)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 from ellq.v1 import compression_pb2 as pb
 from ellq_client import Client, Fraction, ProtocolError, SourceError, SparsityIndex, pack
 from ellq_client import sources as source_module
-from ellq_client.deliveries import BLOCK_WEIGHTS, Mask
-from ellq_client.framing import FRAME_BYTES
+from ellq_client.deliveries import Mask
+from ellq_client.framing import BLOCK_BYTES
 from ellq_client.requests import Request
 
 RULE = Fraction(pruned_ratio=0.5)
@@ -31,7 +31,7 @@ def taken(told: Mask, parts: list[bytes]) -> bytes:
 
 
 @settings(deadline=None)
-@given(st.data(), st.sampled_from([1, 2, 4, 8]), st.integers(1, 3 * BLOCK_WEIGHTS))
+@given(st.data(), st.sampled_from([1, 2, 4, 8]), st.integers(1, 3 * BLOCK_BYTES // 8))
 def test_any_weights_in_any_pieces(data, itemsize, count):
     rng = np.random.default_rng(count)
     weights, kept = rng.bytes(count * itemsize), rng.integers(0, 2, count, np.uint8)
@@ -45,8 +45,8 @@ def test_any_weights_in_any_pieces(data, itemsize, count):
     assert found == (np.frombuffer(weights, f"V{itemsize}").view(np.uint8).reshape(count, -1) * kept[:, None]).tobytes()
 
 
-def test_weights_of_many_frames(tmp_path):
-    count = 2 * FRAME_BYTES // 4 + 12345
+def test_weights_of_many_blocks():
+    count = 2 * BLOCK_BYTES // 4 + 12345
     weights = np.random.default_rng(0).standard_normal(count, np.float32)
     kept = np.random.default_rng(1).integers(0, 2, count, np.uint8)
     told = Mask(iter([weights.tobytes()]), itemsize=4)

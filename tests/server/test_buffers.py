@@ -1,8 +1,10 @@
 """Buffers come back when nobody refers to them any more, and never before."""
 
 import numpy as np
+import pytest
 
 from ellq_server.buffers import LEAST_BYTES, Buffers
+from tests.server.wire import Caller, stream_of
 
 
 def address(view: memoryview) -> int:
@@ -51,3 +53,17 @@ def test_a_larger_tensor_gets_room_of_its_own() -> None:
 def test_small_buffers_and_empty_ones_come_from_the_allocator() -> None:
     assert len(Buffers().take(0)) == 0
     assert len(Buffers().take(LEAST_BYTES - 1)) == LEAST_BYTES - 1
+
+
+def test_an_analysis_takes_the_memory_of_one_tensor(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    places: list[int] = []
+
+    def take(self: Buffers, length: int, taken=Buffers.take) -> memoryview:
+        view = taken(self, length)
+        places.extend([address(view)] if length >= LEAST_BYTES else [])
+        return view
+
+    monkeypatch.setattr(Buffers, "take", take)
+    caller.analyze(stream_of({f"w{number}": np.ones((512, 1024), np.float32) for number in range(5)}))
+    assert len(places) == 5
+    assert len(set(places)) == 1

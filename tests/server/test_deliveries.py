@@ -110,8 +110,14 @@ def test_networks_are_masked_like_anything_else(caller: Caller, monkeypatch: pyt
     assert {report.payload.delivery for report in answer.reports.values()} > {pb.DELIVERY_AS_SENT}
 
 
-def test_a_mask_is_made_block_by_block() -> None:
-    words = np.random.default_rng(0).integers(0, 2, 2 * deliveries.BLOCK_WEIGHTS + 13, np.uint16)
-    blocks = list(deliveries.mask_of(words.data.cast("B"), "BF16"))
-    assert max(map(len, blocks)) == deliveries.BLOCK_WEIGHTS // 8
-    assert b"".join(blocks) == np.packbits(words != 0, bitorder="little").tobytes()
+@pytest.mark.parametrize(
+    ("dtype", "word"), [("F64", np.uint64), ("F32", np.uint32), ("BF16", np.uint16), ("F8_E4M3", np.uint8)]
+)
+@pytest.mark.parametrize("blocks", [0, 1, 2])
+@pytest.mark.parametrize("more", [0, 1, 13])
+def test_digest_and_mask_of_any_number_of_blocks(dtype: str, word: type, blocks: int, more: int) -> None:
+    count = blocks * deliveries.BLOCK_BYTES // np.dtype(word).itemsize + more
+    words = np.random.default_rng(0).integers(0, 2, count, word) << (8 * np.dtype(word).itemsize - 1)
+    digest, mask = deliveries.digest_and_mask(words.data.cast("B"), dtype)
+    assert digest == hashlib.sha256(words.tobytes()).digest()
+    assert b"".join(mask) == np.packbits(words != 0, bitorder="little").tobytes()

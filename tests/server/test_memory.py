@@ -69,6 +69,7 @@ EIGHT_BITS = {
     "transposed": {"rule": HALF, "selection": TRANSPOSED},
     "pooled": {"rule": POOLED},
     "a number for each weight": {"rule": HALF},
+    "masks": {"rule": HALF, "delivery": pb.DELIVERY_MASK},
 }
 
 
@@ -100,6 +101,13 @@ def reserved(text: bytes, options: pb.AnalyzeOptions | pb.CompressOptions) -> in
     orders = orders_of(request, [request.rule] if request.rule else [])
     bench = Workbench(make_kernels("cpu"), request, orders, Stopwatch(lambda stage, seconds: None))
     return needed_bytes(header, planning, limits_of(Settings()), bench).bytes
+
+
+def test_room_is_reserved_for_masks() -> None:
+    stream = stream_of({"w": np.ones((100, 1001), np.float32)})
+    text = stream[8 : 8 + int.from_bytes(stream[:8], "little")]
+    whole, masks = (pb.CompressOptions(rule=HALF, delivery=delivery) for delivery in (pb.DELIVERY_WHOLE, pb.DELIVERY_MASK))
+    assert reserved(text, masks) - reserved(text, whole) == 12_513  # a bit a weight
 
 
 def test_a_long_stream_takes_no_more_than_one_of_its_tensors(process: Process) -> None:
