@@ -1,6 +1,7 @@
 """What a report promises of a whole network is recomputed from what was handed in, and what cannot be is named."""
 
 import json
+from fractions import Fraction as Exact
 
 import numpy as np
 import pytest
@@ -168,6 +169,27 @@ def test_lasso_that_lost_too_much_is_found(client, original, tmp_path):
     report.write_text(json.dumps(plain))
     with pytest.raises(ClaimRefuted, match=r"loss of neuron \d+ by LASSO is claimed to be at most 0.1"):
         verify(original, output, report, network=NETWORK, moments=MOMENTS)
+
+
+def test_new_values_may_lie_further_from_the_old_ones_than_these_from_zero(client, tmp_path):
+    """Of two correlated inputs LASSO keeps the larger one, whose weight, small before, takes the other's part."""
+    given, matrix = np.array([[0.05, 1.0]]), np.array([[[100.0, 9.0], [9.0, 1.0]]])
+    moments = Calibration({"a": TensorMoments(np.diagonal(matrix[0]).copy(), matrix)}, 1)
+    original, output, report = tmp_path / "a.safetensors", tmp_path / "small.safetensors", tmp_path / "report.json"
+    save_file({"a": given}, original)
+    result = client.compress(original, output, rule=Lasso(epsilon=0.5), moments=moments).result()
+    write_report(result, report)
+    moved = sum((Exact(old) - Exact(new)) ** 2 for old, new in zip(given[0], load_file(output)["a"][0], strict=True))
+    square = moved / sum(Exact(old) ** 2 for old in given[0])
+    assert square > 1
+    assert Exact(result["a"].certificate.frobenius_ratio) ** 2 >= square
+    assert Exact(result.summary.frobenius_ratio) ** 2 >= square
+    verify(original, output, report, moments=moments)
+    plain = json.loads(report.read_text())
+    plain["tensors"][0]["certificate"]["frobenius_ratio"] = plain["summary"]["frobenius_ratio"] = 1.0
+    report.write_text(json.dumps(plain))
+    with pytest.raises(ClaimRefuted, match="frobenius_ratio"):
+        verify(original, output, report, moments=moments)
 
 
 def test_a_neuron_is_not_dead_because_somebody_says_so(client, original, tmp_path):

@@ -100,14 +100,15 @@ class TensorCheck:
         else:
             found = compare_cut(self.matrix, ruled.by or self.by, original, compressed, ruled.choose, ruled.dead)
         self._check_allocation(ruled, found)
-        self._check_certificate(found.tails)
+        replaced = isinstance(ruled.rule, Lasso)
+        self._check_certificate(found.tails, replaced=replaced)
         self._check_bound(ruled, found.kept)
         self._check_neurons(found)
         kept = self.report.allocation.kept if found.kept is None and self.report.allocation else 0
         return CutTensor(
             kept=kept if found.kept is None else int(found.kept.sum()),
             zeros=int(found.tails.zeros.sum()),
-            cut_norm=cut_norm(found.tails, fan_in=self.matrix.fan_in),
+            cut_norm=cut_norm(found.tails, fan_in=self.matrix.fan_in, replaced=replaced),
             whole_norm=whole_norm(self.neurons),
         )
 
@@ -147,11 +148,11 @@ class TensorCheck:
             gone = 0 if ruled.dead is None else int(ruled.dead.sum())
             claims.equal("allocation.dead_neurons", claimed.dead_neurons, gone)
 
-    def _check_certificate(self, tails: Tails) -> None:
+    def _check_certificate(self, tails: Tails, *, replaced: bool) -> None:
         claims, claimed = self.claims, self.report.certificate
         if claimed is None:
             raise ClaimRefuted("certificate", claimed="absent", found="a rule applies", tensor=self.report.name)
-        found = certify_layer(tails, self.neurons)
+        found = certify_layer(tails, self.neurons, replaced=replaced)
         claims.covers("certificate.tail_l1_max", claimed.tail_l1_max, found.tail_l1_max)
         claims.covers("certificate.tail_l2_max", claimed.tail_l2_max, found.tail_l2_max)
         claims.covers("certificate.frobenius", claimed.frobenius, found.frobenius)
