@@ -171,6 +171,29 @@ def test_lasso_that_lost_too_much_is_found(client, original, tmp_path):
         verify(original, output, report, network=NETWORK, moments=MOMENTS)
 
 
+@pytest.mark.parametrize("remove_dead_neurons", [False, True])
+def test_how_many_weights_lasso_left_a_neuron_is_a_claim(client, original, tmp_path, remove_dead_neurons):
+    output, report = compressed(client, original, tmp_path, **REQUESTS["lasso"], remove_dead_neurons=remove_dead_neurons)
+    verify(original, output, report, network=NETWORK, moments=MOMENTS)
+    plain = json.loads(report.read_text())
+    kept = plain["tensors"][-1]["neurons"]["kept"]
+    for lie in ([kept[0] + 1, kept[1] - 1, *kept[2:]], [kept[0] + 1, *kept[1:]], kept[1:]):
+        plain["tensors"][-1]["neurons"]["kept"] = lie
+        report.write_text(json.dumps(plain))
+        with pytest.raises(ClaimRefuted, match=r"neurons\.kept"):
+            verify(original, output, report, network=NETWORK, moments=MOMENTS)
+
+
+@pytest.mark.parametrize("name", ["lasso", "budget"])
+def test_a_scope_that_a_rule_does_not_have_is_refused(client, original, tmp_path, name):
+    output, report = compressed(client, original, tmp_path, **REQUESTS[name])
+    plain = json.loads(report.read_text())
+    plain["request"]["rule"]["scope"] = "layer"
+    report.write_text(json.dumps(plain))
+    with pytest.raises(ReportError, match="no server takes a rule of scope 'layer'"):
+        verify(original, output, report, network=NETWORK, moments=MOMENTS)
+
+
 def test_new_values_may_lie_further_from_the_old_ones_than_these_from_zero(client, tmp_path):
     """Of two correlated inputs LASSO keeps the larger one, whose weight, small before, takes the other's part."""
     given, matrix = np.array([[0.05, 1.0]]), np.array([[[100.0, 9.0], [9.0, 1.0]]])

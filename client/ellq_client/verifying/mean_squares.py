@@ -5,6 +5,7 @@ import numpy as np
 from ellq_client.errors import ClaimRefuted
 from ellq_client.values import Certificate
 from ellq_client.verifying.claims import LOOSENESS, Claims
+from ellq_math.network.dead_neurons import Flags
 from ellq_math.network.knowledge import Moments
 from ellq_math.network.quadratic import input_roots, row_errors
 from ellq_math.sums import UNIT_ROUNDOFF, Array
@@ -23,10 +24,15 @@ def check_no_mean_squares(name: str, claimed: Certificate) -> None:
     Claims(name).equal("certificate.mean_square_l2", claimed.mean_square_l2, None)
 
 
-def check_lasso(name: str, before: Array, change: Array, moments: Moments, *, epsilon: float) -> None:
-    """Check that no neuron lost more than epsilon of its root mean square, as LASSO promises. Errors: ClaimRefuted."""
+def check_lasso(name: str, before: Array, change: Array, moments: Moments, *, epsilon: float, dead: Flags | None) -> None:
+    """Check that no neuron lost more than epsilon of its root mean square, as LASSO promises, unless it was removed as dead.
+
+    Errors: ClaimRefuted.
+    """
     (lost, lost_slack), (whole, whole_slack) = squared_errors(change, moments), squared_errors(before, moments)
     surely = lost - lost_slack > epsilon * epsilon * (whole + whole_slack) * (1 + LOOSENESS)
+    if dead is not None:
+        surely &= ~dead
     if surely.any():
         neuron = int(surely.argmax())
         found = float(np.sqrt(lost[neuron] / whole[neuron])) if whole[neuron] else "all of it"
