@@ -194,6 +194,27 @@ def test_a_scope_that_a_rule_does_not_have_is_refused(client, original, tmp_path
         verify(original, output, report, network=NETWORK, moments=MOMENTS)
 
 
+@pytest.mark.parametrize("unit", [2.0**-600, 1.0, 2.0**600])
+def test_mean_squares_are_claims_whatever_the_unit_of_the_weights(client, tmp_path, unit):
+    moments = Calibration({"a": moments_of(6)}, 200)
+    original, output, report = tmp_path / "a.safetensors", tmp_path / "small.safetensors", tmp_path / "report.json"
+    save_file({"a": RANDOM.normal(size=(3, 6)) * unit}, original)
+    write_report(client.compress(original, output, rule=Lasso(epsilon=0.5), moments=moments).result(), report)
+    verify(original, output, report, moments=moments)
+    plain = json.loads(report.read_text())
+    for name in ("mean_square_max", "mean_square_l2"):
+        honest = plain["tensors"][0]["certificate"][name]
+        plain["tensors"][0]["certificate"][name] = honest / 2
+        report.write_text(json.dumps(plain))
+        with pytest.raises(ClaimRefuted, match=name):
+            verify(original, output, report, moments=moments)
+        plain["tensors"][0]["certificate"][name] = honest
+    plain["request"]["rule"]["epsilon"] = 0.01
+    report.write_text(json.dumps(plain))
+    with pytest.raises(ClaimRefuted, match="by LASSO"):
+        verify(original, output, report, moments=moments)
+
+
 def test_new_values_may_lie_further_from_the_old_ones_than_these_from_zero(client, tmp_path):
     """Of two correlated inputs LASSO keeps the larger one, whose weight, small before, takes the other's part."""
     given, matrix = np.array([[0.05, 1.0]]), np.array([[[100.0, 9.0], [9.0, 1.0]]])
