@@ -40,6 +40,8 @@ _ABSENT = {
 }
 _SPEND_MORE = "Unless it was measured already, --measured (measured=True) spends more of it, at the cost of trial cuts."
 _FIGURES = 4
+_DIGITS = 6
+"""Before the point, written out; numbers beyond get an exponent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,4 +177,5 @@ def _share(share: float) -> str:
 
 
 def _rounded(bound: float, rounding: str) -> str:
-    return f"{Context(prec=_FIGURES, rounding=rounding).create_decimal_from_float(bound).normalize():g}"
+    found = Context(prec=_FIGURES, rounding=rounding).create_decimal_from_float(bound).normalize()
+    return f"{found:f}" if 0 <= found.adjusted() < _DIGITS else f"{found:g}"  # which writes 10 as 1e+1

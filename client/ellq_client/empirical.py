@@ -25,6 +25,9 @@ Array: TypeAlias = npt.NDArray[np.float64]
 Model: TypeAlias = Callable[[Any], Any]
 Loss: TypeAlias = Callable[[Any, Any], Any]
 
+_LARGEST_LOSS = 1e300
+"""Of losses up to it, no difference and no sum over samples overflows."""
+
 _MARGIN = 2.0**-20
 """Share of the error probability that is given away for the rounding of the incomplete beta function: costs nothing."""
 
@@ -151,11 +154,12 @@ def mean_limit(differences: Array, *, width: float, error: float) -> float:
     if count == 1:
         return width
     log = math.log(2 / error)
-    mean = math.fsum(differences) / count
-    variance = math.fsum((differences - mean) ** 2) / (count - 1)
-    limit = mean + math.sqrt(2 * variance * log / count) + 14 * width * log / (3 * (count - 1))
-    # No term meets more than 16 roundings, and together their factors of `width` are below 1 + 2 (1 + L) + 5 L.
-    return min(limit + width * (1 + log) * 2.0**-44, width)
+    scaled = differences / width  # their squares neither overflow nor vanish, whatever the unit of the loss
+    mean = math.fsum(scaled) / count
+    variance = math.fsum((scaled - mean) ** 2) / (count - 1)
+    limit = mean + math.sqrt(2 * variance * log / count) + 14 * log / (3 * (count - 1))
+    # No term meets more than 16 roundings, and together they are below 1 + 2 (1 + L) + 5 L.
+    return min(math.nextafter(width * (limit + (1 + log) * 2.0**-44), math.inf), width)
 
 
 def _check(confidence: float, *, predictions: bool, loss: Loss | None, loss_range: tuple[float, float] | None) -> None:
@@ -165,8 +169,10 @@ def _check(confidence: float, *, predictions: bool, loss: Loss | None, loss_rang
         raise ValueError("there is nothing to compare: give a loss, or leave predictions on")
     if (loss is None) != (loss_range is None):
         raise ValueError("loss and loss_range belong together: without a known range nothing follows from a mean")
-    if loss_range is not None and not -math.inf < loss_range[0] < loss_range[1] < math.inf:
-        raise ValueError(f"loss_range is {loss_range!r}; allowed is (least, largest), both finite")
+    if loss_range is not None and not -_LARGEST_LOSS <= loss_range[0] < loss_range[1] <= _LARGEST_LOSS:
+        raise ValueError(
+            f"loss_range is {loss_range!r}; allowed is (least, largest), both finite and at most 1e300 in magnitude"
+        )
 
 
 def _batches(samples: Iterable[Any]) -> Iterator[tuple[Any, Any]]:

@@ -87,7 +87,7 @@ class Analysis:
         if summary.kept is not None and summary.weights:
             facts.append(f"kept={summary.kept / summary.weights:.1%}")
         if summary.frobenius_ratio is not None:
-            facts.append(f"frobenius_ratio<={summary.frobenius_ratio:.4g}")
+            facts.append(f"frobenius_ratio<={upper(summary.frobenius_ratio)}")
         grades = () if summary.network is None else summary.network.grades
         facts += [f"{grade.grade} error of {grade.node!r}<={upper(grade.output_error_max)}" for grade in grades]
         if summary.warnings:

@@ -6,7 +6,7 @@ None means what absence means in the contract.
 
 from dataclasses import dataclass, field
 
-from ellq_client.certificates import NetworkCertificate
+from ellq_client.certificates import NetworkCertificate, upper
 from ellq_client.counting import counted
 from ellq_client.rules import Rule
 
@@ -196,7 +196,7 @@ class TensorReport:
         if self.allocation is not None and self.measurement is not None:
             parts.append(f"kept={self.allocation.kept} of {self.measurement.weights}")
         if self.certificate is not None:
-            parts.append(f"frobenius_ratio<={self.certificate.frobenius_ratio:.4g}")
+            parts.append(f"frobenius_ratio<={upper(self.certificate.frobenius_ratio)}")
         return f"TensorReport({', '.join(parts)})"
 
 

@@ -26,6 +26,8 @@ class SquaredNorm:
     exponent: int
     roundings: int
     """How many roundings any term of `square` has met."""
+    replaced: bool
+    """Whether new values took the place of weights: how far they lie from the old ones may exceed the norm of all of these."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class LayerCertificate:
     frobenius: float
     """||W - W'||_F."""
     frobenius_ratio: float
-    """||W - W'||_F / ||W||_F; 0 for a zero tensor."""
+    """||W - W'||_F / ||W||_F, above 1 only where values were replaced; 0 for a zero tensor."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,10 @@ def certify_neurons(tails: Tails, *, fan_in: int) -> NeuronCertificate:
     )
 
 
-def certify_layer(tails: Tails, stats: RowStatistics) -> LayerCertificate:
+def certify_layer(tails: Tails, stats: RowStatistics, *, replaced: bool) -> LayerCertificate:
     """Return upper bounds for a tensor; `stats` are of its neurons before the cut and hold order 2."""
     neurons = certify_neurons(tails, fan_in=stats.fan_in)
-    return summarise(neurons, cut_norm(tails, fan_in=stats.fan_in), whole_norm(stats))
+    return summarise(neurons, cut_norm(tails, fan_in=stats.fan_in, replaced=replaced), whole_norm(stats))
 
 
 def summarise(neurons: NeuronCertificate, cut: SquaredNorm, whole: SquaredNorm) -> LayerCertificate:
@@ -97,34 +99,38 @@ def certify_pool(cuts: Sequence[SquaredNorm], wholes: Sequence[SquaredNorm]) -> 
         return PooledCertificate(frobenius=float(frobenius[0]), frobenius_ratio=0.0)
     ratio = np.sqrt(np.array([cut.square / whole.square]))  # no overflow: both are in [2^-298, 2^340]
     above = round_up(ratio, roundings=cut.roundings + whole.roundings + 2)
-    frobenius_ratio = _ldexp_up(above, np.array([cut.exponent - whole.exponent]))
-    return PooledCertificate(frobenius=float(frobenius[0]), frobenius_ratio=min(float(frobenius_ratio[0]), 1.0))
+    frobenius_ratio = float(_ldexp_up(above, np.array([cut.exponent - whole.exponent]))[0])
+    if not cut.replaced:
+        frobenius_ratio = min(frobenius_ratio, 1.0)  # a part is at most the whole
+    return PooledCertificate(frobenius=float(frobenius[0]), frobenius_ratio=frobenius_ratio)
 
 
-def cut_norm(tails: Tails, *, fan_in: int) -> SquaredNorm:
-    """Return the squared Frobenius norm of what was cut from a tensor."""
-    return _total(tails.l2_squared, tails.exponents, roundings=sum_roundings(fan_in) + SCALE_ROUNDINGS + SQUARE_ROUNDINGS)
+def cut_norm(tails: Tails, *, fan_in: int, replaced: bool) -> SquaredNorm:
+    """Return the squared Frobenius norm of what was cut from a tensor, or of how far new values lie from what they replaced."""
+    roundings = sum_roundings(fan_in) + SCALE_ROUNDINGS + SQUARE_ROUNDINGS
+    return _total(tails.l2_squared, tails.exponents, roundings=roundings, replaced=replaced)
 
 
 def whole_norm(stats: RowStatistics) -> SquaredNorm:
     """Return the squared Frobenius norm of a tensor from the statistics of its neurons."""
     roundings = sum_roundings(stats.fan_in) + SCALE_ROUNDINGS + SQUARE_ROUNDINGS
-    return _total(power_sum(stats, 2.0), stats.exponents, roundings=roundings)
+    return _total(power_sum(stats, 2.0), stats.exponents, roundings=roundings, replaced=False)
 
 
 def _add(norms: Sequence[SquaredNorm]) -> SquaredNorm:
     squares = np.array([norm.square for norm in norms])
     exponents = np.array([norm.exponent for norm in norms])
-    return _total(squares, exponents, roundings=max(norm.roundings for norm in norms))
+    roundings, replaced = max(norm.roundings for norm in norms), any(norm.replaced for norm in norms)
+    return _total(squares, exponents, roundings=roundings, replaced=replaced)
 
 
-def _total(squares: Array, exponents: Counts, *, roundings: int) -> SquaredNorm:
+def _total(squares: Array, exponents: Counts, *, roundings: int, replaced: bool) -> SquaredNorm:
     """Return the sum of squares of different scales, in canonical order and the largest scale."""
     exponent = common_exponent(exponents, present=squares)
     drop = np.where(squares > 0, 2 * (exponents - exponent), 0)
     scaled = np.ldexp(squares, drop) if drop.any() else squares
     roundings += SCALE_ROUNDINGS + sum_roundings(len(squares))
-    return SquaredNorm(square=float(canonical_sum(scaled)), exponent=exponent, roundings=roundings)
+    return SquaredNorm(square=float(canonical_sum(scaled)), exponent=exponent, roundings=roundings, replaced=replaced)
 
 
 @in_blocks

@@ -22,7 +22,7 @@ def prove(bench: Workbench, changed: Changed, scoped: ScopedRule) -> Proof:
     neurons = certify_neurons(changed.tails, fan_in=stats.fan_in)
     if changed.choice is not None and changed.dead is None:
         _recount(changed.measured, changed.tails, changed.choice)
-    cut, whole = cut_norm(changed.tails, fan_in=stats.fan_in), whole_norm(stats)
+    cut, whole = cut_norm(changed.tails, fan_in=stats.fan_in, replaced=changed.choice is None), whole_norm(stats)
     return Proof(
         changed=changed,
         neurons=neurons,

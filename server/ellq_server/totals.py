@@ -14,7 +14,7 @@ from ellq_server.workbench import Outcome
 MOST_WARNINGS = 100
 """Warnings that travel: the summary is one frame, and a sketch may fill most of it."""
 
-NOTHING_CUT = SquaredNorm(square=0.0, exponent=0, roundings=0)
+NOTHING_CUT = SquaredNorm(square=0.0, exponent=0, roundings=0, replaced=False)
 
 
 class Totals:

@@ -85,6 +85,15 @@ def test_one_sample_says_nothing_about_a_mean():
     assert mean_limit(np.array([-1.0]), width=1.0, error=0.05) == 1.0
 
 
+@pytest.mark.parametrize("unit", [2.0**-1030, 2.0**-600, 2.0**600, 2.0**990])
+def test_the_limit_of_a_mean_scales_with_the_unit_of_the_loss(unit):
+    """Squares of such differences vanish or overflow; the spread that they stand for does not."""
+    differences = np.where(np.arange(1000) % 2, 1.0, -1.0)
+    expected = mean_limit(differences, width=1.0, error=0.05)
+    assert math.sqrt(2 * math.log(2 / 0.05) / 1000) < expected < 1
+    assert mean_limit(differences * unit, width=unit, error=0.05) == pytest.approx(expected * unit, rel=2**-40)
+
+
 def test_ties_and_nan_count_as_changes():
     before = np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 1.0], [1.0, 0.0], [np.nan, 0.0], [0.0, 2.0]])
     after = np.array([[1.0, 1.0], [2.0, 2.0], [1.0, 0.0], [np.nan, 0.0], [np.nan, 0.0], [-5.0, 0.1]])
@@ -168,6 +177,7 @@ def test_the_sentence_tells_the_limits_and_what_they_rest_on():
         ({"loss_range": (0, 1)}, "loss and loss_range belong together"),
         ({"loss": wrong, "loss_range": (1, 1)}, r"loss_range is \(1, 1\)"),
         ({"loss": wrong, "loss_range": (0, math.inf)}, "both finite"),
+        ({"loss": wrong, "loss_range": (-1.7e308, 1.7e308)}, "both finite and at most 1e300"),
         ({"loss": wrong, "loss_range": (0, 1)}, "pairs"),
         ({"loss": wrong, "loss_range": (0, 0.5), "samples": [(SCORES, 1 - SCORES.argmax(axis=1))]}, "a loss is 1.0, outside"),
         ({"loss": lambda o, t: math.nan * t, "loss_range": (0, 1), "samples": [(SCORES, np.ones(40))]}, "a loss is nan"),

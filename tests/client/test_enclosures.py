@@ -134,6 +134,11 @@ def test_bounds_stay_bounds_in_words(bound):
     assert float(lower(bound)) <= bound <= float(upper(bound))
 
 
+def test_bounds_are_written_as_people_write_numbers():
+    written = {0.0: "0", 0.12341: "0.1235", 10.0: "10", 120.0: "120", 99999.0: "100000", 1e9: "1e+9"}
+    assert {bound: upper(bound) for bound in written} == written
+
+
 def test_a_grade_is_found_by_its_name():
     assert certificate().grade("ball").output_error_max == 0.25
     assert certificate().grade("mean-square").grade == "mean_square"

@@ -75,9 +75,9 @@ def test_a_short_repr_says_what_matters():
     measured = values.Measurement(2, 3, 6, 0, indices, spread, spread, 1.0, 1.0, 1.0, 0.0)
     report = values.TensorReport(
         0, "w", "F32", (2, 3), (0,), None, "compress", None, measured, None, values.Allocation(4, 2, None, None), None,
-        values.Certificate(1, 1, 1, 0.125),
+        values.Certificate(1, 1, 1, 0.12341),
     )  # fmt: skip
-    text = "TensorReport('w', F32[2, 3], sparsity_index=1.5, pq_index=0.25, kept=4 of 6, frobenius_ratio<=0.125)"
+    text = "TensorReport('w', F32[2, 3], sparsity_index=1.5, pq_index=0.25, kept=4 of 6, frobenius_ratio<=0.1235)"
     assert repr(report) == text
     assert report.pruned_ratio == 2 / 6
     untouched = values.TensorReport(0, "b", "F32", (2,), (), None, "pass_through", "dimensions")

@@ -1,6 +1,7 @@
 """What a report promises of a whole network is recomputed from what was handed in, and what cannot be is named."""
 
 import json
+from fractions import Fraction as Exact
 
 import numpy as np
 import pytest
@@ -171,6 +172,71 @@ def test_lasso_that_lost_too_much_is_found(client, original, tmp_path):
     report.write_text(json.dumps(plain))
     with pytest.raises(ClaimRefuted, match=r"loss of neuron \d+ by LASSO is claimed to be at most 0.1"):
         verify(original, output, report, network=NETWORK, moments=MOMENTS)
+
+
+@pytest.mark.parametrize("remove_dead_neurons", [False, True])
+def test_how_many_weights_lasso_left_a_neuron_is_a_claim(client, original, tmp_path, remove_dead_neurons):
+    output, report = compressed(client, original, tmp_path, **REQUESTS["lasso"], remove_dead_neurons=remove_dead_neurons)
+    verify(original, output, report, network=NETWORK, moments=MOMENTS)
+    plain = json.loads(report.read_text())
+    kept = plain["tensors"][-1]["neurons"]["kept"]
+    for lie in ([kept[0] + 1, kept[1] - 1, *kept[2:]], [kept[0] + 1, *kept[1:]], kept[1:]):
+        plain["tensors"][-1]["neurons"]["kept"] = lie
+        report.write_text(json.dumps(plain))
+        with pytest.raises(ClaimRefuted, match=r"neurons\.kept"):
+            verify(original, output, report, network=NETWORK, moments=MOMENTS)
+
+
+@pytest.mark.parametrize("name", ["lasso", "budget"])
+def test_a_scope_that_a_rule_does_not_have_is_refused(client, original, tmp_path, name):
+    output, report = compressed(client, original, tmp_path, **REQUESTS[name])
+    plain = json.loads(report.read_text())
+    plain["request"]["rule"]["scope"] = "layer"
+    report.write_text(json.dumps(plain))
+    with pytest.raises(ReportError, match="no server takes a rule of scope 'layer'"):
+        verify(original, output, report, network=NETWORK, moments=MOMENTS)
+
+
+@pytest.mark.parametrize("unit", [2.0**-600, 1.0, 2.0**600])
+def test_mean_squares_are_claims_whatever_the_unit_of_the_weights(client, tmp_path, unit):
+    moments = Calibration({"a": moments_of(6)}, 200)
+    original, output, report = tmp_path / "a.safetensors", tmp_path / "small.safetensors", tmp_path / "report.json"
+    save_file({"a": RANDOM.normal(size=(3, 6)) * unit}, original)
+    write_report(client.compress(original, output, rule=Lasso(epsilon=0.5), moments=moments).result(), report)
+    verify(original, output, report, moments=moments)
+    plain = json.loads(report.read_text())
+    for name in ("mean_square_max", "mean_square_l2"):
+        honest = plain["tensors"][0]["certificate"][name]
+        plain["tensors"][0]["certificate"][name] = honest / 2
+        report.write_text(json.dumps(plain))
+        with pytest.raises(ClaimRefuted, match=name):
+            verify(original, output, report, moments=moments)
+        plain["tensors"][0]["certificate"][name] = honest
+    plain["request"]["rule"]["epsilon"] = 0.01
+    report.write_text(json.dumps(plain))
+    with pytest.raises(ClaimRefuted, match="by LASSO"):
+        verify(original, output, report, moments=moments)
+
+
+def test_new_values_may_lie_further_from_the_old_ones_than_these_from_zero(client, tmp_path):
+    """Of two correlated inputs LASSO keeps the larger one, whose weight, small before, takes the other's part."""
+    given, matrix = np.array([[0.05, 1.0]]), np.array([[[100.0, 9.0], [9.0, 1.0]]])
+    moments = Calibration({"a": TensorMoments(np.diagonal(matrix[0]).copy(), matrix)}, 1)
+    original, output, report = tmp_path / "a.safetensors", tmp_path / "small.safetensors", tmp_path / "report.json"
+    save_file({"a": given}, original)
+    result = client.compress(original, output, rule=Lasso(epsilon=0.5), moments=moments).result()
+    write_report(result, report)
+    moved = sum((Exact(old) - Exact(new)) ** 2 for old, new in zip(given[0], load_file(output)["a"][0], strict=True))
+    square = moved / sum(Exact(old) ** 2 for old in given[0])
+    assert square > 1
+    assert Exact(result["a"].certificate.frobenius_ratio) ** 2 >= square
+    assert Exact(result.summary.frobenius_ratio) ** 2 >= square
+    verify(original, output, report, moments=moments)
+    plain = json.loads(report.read_text())
+    plain["tensors"][0]["certificate"]["frobenius_ratio"] = plain["summary"]["frobenius_ratio"] = 1.0
+    report.write_text(json.dumps(plain))
+    with pytest.raises(ClaimRefuted, match="frobenius_ratio"):
+        verify(original, output, report, moments=moments)
 
 
 def test_a_neuron_is_not_dead_because_somebody_says_so(client, original, tmp_path):

@@ -52,7 +52,7 @@ def test_certificates_cover_the_exact_tails_of_every_dtype(tensor):
     for row, tail_l1, tail_l2 in zip(removed, neurons.tail_l1.tolist(), neurons.tail_l2.tolist(), strict=True):
         assert_just_above(tail_l1, exact_power_sum(row, 1), 1)
         assert_just_above(tail_l2, exact_power_sum(row, 2), 2)
-    layer = certify_layer(measured, measure(magnitudes, (2.0,), scale=scale))
+    layer = certify_layer(measured, measure(magnitudes, (2.0,), scale=scale), replaced=False)
     assert layer.tail_l1_max == neurons.tail_l1.max()
     assert layer.tail_l2_max == neurons.tail_l2.max()
     assert_just_above(layer.frobenius, exact_power_sum(removed, 2), 2)
@@ -66,7 +66,7 @@ def test_certificates_cover_the_exact_tails_of_every_dtype(tensor):
 
 @given(st.lists(cut_tensors(), min_size=1, max_size=4))
 def test_pooled_certificates_cover_all_tensors_whatever_their_dtypes(tensors):
-    cuts = [cut_norm(tails(w, cut, scale=scale), fan_in=w.shape[1]) for w, cut, scale in tensors]
+    cuts = [cut_norm(tails(w, cut, scale=scale), fan_in=w.shape[1], replaced=False) for w, cut, scale in tensors]
     wholes = [whole_norm(measure(w, (2.0,), scale=scale)) for w, _, scale in tensors]
     pooled = certify_pool(cuts, wholes)
     removed = sum(exact_power_sum(np.where(cut, w, 0), 2) for w, cut, _ in tensors)
@@ -90,7 +90,7 @@ def test_a_certificate_pays_for_every_rounding_of_its_sum():
 def test_small_tensor_by_hand():
     rows = np.array([[3.0, 4.0, 12.0], [1.0, 2.0, 2.0]])
     cut = np.array([[True, True, False], [True, False, False]])
-    layer = certify_layer(tails(rows, cut, scale=False), measure(rows, (2.0,), scale=False))
+    layer = certify_layer(tails(rows, cut, scale=False), measure(rows, (2.0,), scale=False), replaced=False)
     assert (layer.tail_l1_max, layer.tail_l2_max) == pytest.approx((7, 5), rel=LOOSENESS)
     assert layer.frobenius == pytest.approx(math.sqrt(26), rel=LOOSENESS)
     assert layer.frobenius_ratio == pytest.approx(math.sqrt(26 / 178), rel=LOOSENESS)

@@ -97,7 +97,7 @@ def test_norms_beyond_a_double_are_infinite_and_certified_so():
     assert l1_norm(stats).tolist() == l2_norm(stats).tolist() == [math.inf, math.inf]
     everything = tails(rows, np.ones((2, 4), dtype=bool), scale=True)
     assert certify_neurons(everything, fan_in=4).tail_l1.tolist() == [math.inf, math.inf]
-    layer = certify_layer(everything, stats)
+    layer = certify_layer(everything, stats, replaced=False)
     assert (layer.frobenius, layer.frobenius_ratio) == (math.inf, 1.0)
 
 
@@ -105,7 +105,7 @@ def test_the_smallest_double_is_certified_although_its_square_is_no_double():
     rows = np.array([[TINY, TINY], [0.0, TINY]])
     stats = measure(rows, ORDERS, scale=True)
     assert l2_norm(stats)[1] == TINY
-    layer = certify_layer(tails(rows, rows > 0, scale=True), stats)
+    layer = certify_layer(tails(rows, rows > 0, scale=True), stats, replaced=False)
     assert layer.tail_l1_max >= 2 * TINY
     assert layer.frobenius >= 2 * TINY  # sqrt(3) ulps lie between one and two
     assert layer.frobenius_ratio == 1.0
@@ -117,13 +117,15 @@ def test_rows_without_weights_have_no_say_in_the_common_scale():
     stats = measure(rows, ORDERS, scale=True)
     folded = fold(stats)
     assert l2_norm(folded)[0] == pytest.approx(math.sqrt(2) * 1e-300, rel=2.0**-50)
-    layer = certify_layer(tails(rows, rows > 0, scale=True), stats)
+    layer = certify_layer(tails(rows, rows > 0, scale=True), stats, replaced=False)
     assert layer.frobenius >= math.sqrt(2) * 1e-300
 
 
 def test_nothing_cut_is_certified_as_zero():
     rows = np.array([[1.0, 2.0], [3.0, 4.0]])
-    layer = certify_layer(tails(rows, np.zeros((2, 2), dtype=bool), scale=False), measure(rows, ORDERS, scale=False))
+    layer = certify_layer(
+        tails(rows, np.zeros((2, 2), dtype=bool), scale=False), measure(rows, ORDERS, scale=False), replaced=False
+    )
     assert (layer.tail_l1_max, layer.tail_l2_max, layer.frobenius, layer.frobenius_ratio) == (0, 0, 0, 0)
 
 

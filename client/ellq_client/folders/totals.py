@@ -134,7 +134,7 @@ def _ratio(reports: Sequence[Report]) -> float:
     if len(reports) == 1 or not _LEAST_NORM < whole < inf:
         return max(ratios)
     mean = hypot(*(ratio * (norm / whole) for ratio, norm in zip(ratios, wholes, strict=True)))
-    return min(mean * (1 + _NORM_ERROR), 1.0)
+    return min(mean * (1 + _NORM_ERROR), max(ratios))
 
 
 def _warnings(totals: Sequence[Summary]) -> tuple[ReportWarning, ...]:

@@ -5,12 +5,13 @@ What the contract cannot express becomes Unbounded: nothing is guessed.
 
 import copy
 import operator
+from collections.abc import Container
 from typing import Any
 
 from ellq_client.errors import ExtraMissing, UnderivableNetwork
 from ellq_client.networks.activations import Identity
 from ellq_client.networks.network import FreshNames, Network, Node
-from ellq_client.networks.operations import Add, Concat, Input, Reshape, Unbounded
+from ellq_client.networks.operations import Add, Concat, Conv, Input, Linear, Reshape, Unbounded
 from ellq_client.networks.torch_calls import Call
 from ellq_client.networks.torch_memory import Memory
 from ellq_client.networks.torch_operations import operations_of
@@ -48,16 +49,17 @@ def network_of(module: nn.Module, input_shape: tuple[int, ...]) -> Network:
     if isinstance(expected, torch.Tensor) and not torch.allclose(expected, found, rtol=0, atol=0, equal_nan=True):
         reason = f"the trace of {type(module).__name__} computes something else than the module"
         raise UnderivableNetwork(f"{reason}; describe its network by hand, see docs/networks.md")
-    return _Walk(traced, tuple(input_shape)).network()
+    return _Walk(traced, tuple(input_shape), tied=_tied(copied)).network()
 
 
 class _Walk:
     """One walk over the calls of a traced module, in their order."""
 
-    def __init__(self, traced: fx.GraphModule, input_shape: Shape) -> None:
+    def __init__(self, traced: fx.GraphModule, input_shape: Shape, *, tied: Container[str]) -> None:
         self._traced = traced
         self._input_shape = input_shape
         self._stored = traced.state_dict().keys()
+        self._tied = tied
         self._names = FreshNames()
         self._nodes: list[Node] = []
         self._values: dict[fx.Node, Value] = {}
@@ -119,7 +121,10 @@ class _Walk:
                 raise Inexpressible(f"{name}, which has or gives several tensors or mixes samples")
             path = str(node.target) if module is not None else ""
             operands, named = self._with_values(node.args), self._with_values(node.kwargs)
-            return operations_of(Call(name, module, path, self._stored, operands, named, output))
+            found = operations_of(Call(name, module, path, self._stored, operands, named, output))
+            if tied := [one.weight for one in found if isinstance(one, Linear | Conv) and one.weight in self._tied]:
+                raise Inexpressible(f"{name} whose weight {tied[0]!r} has another name, too, by which it may be cut otherwise")
+            return found
         except Inexpressible as trouble:
             return (Unbounded(str(trouble)),)
 
@@ -154,6 +159,14 @@ class _Walk:
             return f"the module {name}", module
         hooked = any(getattr(module, hooks) for hooks in ("_forward_hooks", "_forward_pre_hooks"))  # no other way to ask
         return (f"{name} with hooks" if hooked else name), module
+
+
+def _tied(module: nn.Module) -> set[str]:
+    """Return the names of tensors that the state dict has under several names."""
+    names: dict[tuple[int, int], list[str]] = {}
+    for name, tensor in module.state_dict().items():
+        names.setdefault((tensor.data_ptr(), tensor.numel()), []).append(name)
+    return {one for (_, values), found in names.items() if values and len(found) > 1 for one in found}
 
 
 def _shape(node: fx.Node) -> Shape | None:

@@ -37,8 +37,13 @@ def operations_of(call: Call) -> Operations:
 
 
 def per_channel(call: Call, constant: Constant) -> tuple[float, ...]:
-    """Return one number for each channel, or one for all. Errors: Inexpressible for constants that differ within a channel."""
+    """Return one number for each channel, or one for all.
+
+    Errors: Inexpressible for constants that differ within a channel, and for initializers that a rule could cut: the network
+    would hold the numbers of before, and its certificate would know nothing of the cut.
+    """
     array = constant.array
+    call.require(constant.name is None or array.ndim < 2, "of an initializer with two axes or more, which compression may cut")
     if array.size == 1 and array.ndim <= len(call.shape) + 1:
         return (float(array.reshape(())),)
     trailing = (call.shape[0], *(1,) * (len(call.shape) - 1))

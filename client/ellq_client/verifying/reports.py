@@ -141,7 +141,7 @@ class ReportCheck:
         before, change = change_of(check.matrix, self._before, self._after)
         check_mean_squares(name, certificate, change, moments)
         if isinstance(ruled.rule, Lasso):
-            check_lasso(name, before, change, moments, epsilon=ruled.rule.epsilon)
+            check_lasso(name, before, change, moments, epsilon=ruled.rule.epsilon, dead=ruled.dead)
 
     def _check_network(self, moments: Mapping[str, Moments], cost: float | None) -> None:
         """Check the certificate of the network, as far as what it rests on was handed in."""

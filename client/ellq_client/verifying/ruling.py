@@ -20,6 +20,9 @@ from ellq_math.pooling import fold, pool
 from ellq_math.rules import ErrorBudget, Lasso, NOfM, Rule
 from ellq_math.sums import Array
 
+_SCOPES = ("neuron", "layer", "global")
+_ONLY_SCOPE: Mapping[type[Rule], Sequence[str]] = {NOfM: ("neuron",), Lasso: ("neuron",), ErrorBudget: ("global",)}
+
 
 class Choices:
     """The choices of one request. Tensors are asked for in offset order, because ties are used up in it."""
@@ -59,13 +62,15 @@ class Choices:
         )
 
     def _choice(self, check: TensorCheck, rule: Rule, scope: str) -> Chooser | None:
+        if scope not in _ONLY_SCOPE.get(type(rule), _SCOPES):
+            raise ReportError(f"report: no server takes a rule of scope {scope!r} for tensor {check.report.name!r}")
         if isinstance(rule, ErrorBudget):
             return self._budget_choice(check)
         if isinstance(rule, Lasso) or not self._can_choose([check]):
             return None
         if scope == "neuron":
             return choose_by_neuron(rule, check.by, check.by_neurons, ignore_zeros=self._request.ignore_zeros)
-        if scope == "layer" and not isinstance(rule, NOfM):
+        if scope == "layer":
             target = pool_target(rule, fold(check.by_neurons), ignore_zeros=self._request.ignore_zeros)
             return choose_at(find_threshold(target, [check.by], self._original))
         if scope == "global" and check.report.rule is None:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from ellq_client.checkpoint import Checkpoint
 from ellq_client.errors import ClaimRefuted
 from ellq_client.values import IndexOrders, Indices, Measurement, NeuronReports, Spread, TensorReport, Weighed
@@ -100,14 +102,15 @@ class TensorCheck:
         else:
             found = compare_cut(self.matrix, ruled.by or self.by, original, compressed, ruled.choose, ruled.dead)
         self._check_allocation(ruled, found)
-        self._check_certificate(found.tails)
+        replaced = isinstance(ruled.rule, Lasso)
+        self._check_certificate(found.tails, replaced=replaced)
         self._check_bound(ruled, found.kept)
-        self._check_neurons(found)
+        self._check_neurons(ruled, found)
         kept = self.report.allocation.kept if found.kept is None and self.report.allocation else 0
         return CutTensor(
             kept=kept if found.kept is None else int(found.kept.sum()),
             zeros=int(found.tails.zeros.sum()),
-            cut_norm=cut_norm(found.tails, fan_in=self.matrix.fan_in),
+            cut_norm=cut_norm(found.tails, fan_in=self.matrix.fan_in, replaced=replaced),
             whole_norm=whole_norm(self.neurons),
         )
 
@@ -147,11 +150,11 @@ class TensorCheck:
             gone = 0 if ruled.dead is None else int(ruled.dead.sum())
             claims.equal("allocation.dead_neurons", claimed.dead_neurons, gone)
 
-    def _check_certificate(self, tails: Tails) -> None:
+    def _check_certificate(self, tails: Tails, *, replaced: bool) -> None:
         claims, claimed = self.claims, self.report.certificate
         if claimed is None:
             raise ClaimRefuted("certificate", claimed="absent", found="a rule applies", tensor=self.report.name)
-        found = certify_layer(tails, self.neurons)
+        found = certify_layer(tails, self.neurons, replaced=replaced)
         claims.covers("certificate.tail_l1_max", claimed.tail_l1_max, found.tail_l1_max)
         claims.covers("certificate.tail_l2_max", claimed.tail_l2_max, found.tail_l2_max)
         claims.covers("certificate.frobenius", claimed.frobenius, found.frobenius)
@@ -168,16 +171,28 @@ class TensorCheck:
         claims.about("bound.tail_l1_max", claimed.tail_l1_max, float(l1.max()))
         claims.about("bound.tail_l2_max", claimed.tail_l2_max, float(l2.max()))
 
-    def _check_neurons(self, found: Findings) -> None:
+    def _check_neurons(self, ruled: Ruled, found: Findings) -> None:
         claims, claimed = self.claims, self.report.neurons
         if claimed is None:
             return
         self._check_neuron_indices(claimed)
         if found.kept is not None:
             claims.equal("neurons.kept", list(claimed.kept), found.kept.tolist())
+        elif isinstance(ruled.rule, Lasso):
+            self._check_refitted(claimed, found, ruled.dead)
         certified = certify_neurons(found.tails, fan_in=self.matrix.fan_in)
         claims.all_cover("neurons.tail_l1", claimed.tail_l1, certified.tail_l1)
         claims.all_cover("neurons.tail_l2", claimed.tail_l2, certified.tail_l2)
+
+    def _check_refitted(self, claimed: NeuronReports, found: Findings, dead: Flags | None) -> None:
+        """Check how many weights LASSO left each neuron; what dead ones had before they were cleared is known in all alone."""
+        claims, allocation = self.claims, self.report.allocation
+        claims.equal("neurons.kept (number of entries)", len(claimed.kept), self.matrix.neurons)
+        left = self.matrix.fan_in - found.tails.zeros
+        if dead is not None:
+            left = np.where(dead, claimed.kept, left)
+        claims.equal("neurons.kept", list(claimed.kept), left.tolist())
+        claims.equal("neurons.kept (sum)", sum(claimed.kept), allocation.kept if allocation else None)
 
     def _check_neuron_indices(self, claimed: NeuronReports) -> None:
         sparsity, pq = self._neuron_indices(self.neurons)

@@ -62,7 +62,7 @@ def test_a_product_that_others_take_keeps_its_sum_apart():
 
 def test_convolutions():
     constants = {"w1": whole(4, 1, 3, 2), "b1": whole(4), "w2": whole(3, 4, 1, 1), "to": np.array([0, -1]), "w3": whole(12, 2)}
-    constants |= {name: whole(3) for name in ("scale", "bias", "mean")} | {"channels": whole(1, 3, 1, 1)}
+    constants |= {name: whole(3) for name in ("scale", "bias", "mean")}
     constants["variance"] = np.full(3, 4 - 2.0**-10, np.float32)
     nodes = [
         node("Conv", ["x", "w1", "b1"], "a", pads=[1, 0, 1, 1], dilations=[1, 1], strides=[1, 1], group=2),
@@ -77,8 +77,8 @@ def test_convolutions():
         node("Reshape", ["i", "to"], "j"),
         node("Gemm", ["j", "w3"]),
     ]
-    nodes.insert(0, helper.make_node("Constant", [], ["least"], value=numpy_helper.from_array(np.float32(-4))))
-    nodes.insert(0, helper.make_node("Constant", [], ["most"], value=numpy_helper.from_array(np.float32(9))))
+    for name, value in (("channels", whole(1, 3, 1, 1)), ("least", np.float32(-4)), ("most", np.float32(9))):
+        nodes.insert(0, helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value)))
     network = assert_same(model_of(nodes, (2, 4, 4), constants), (2, 4, 4))
     assert not [one for one in network.nodes if isinstance(one.operation, Unbounded)]
 
@@ -138,6 +138,12 @@ def test_silu_as_exporters_write_it():
         ([node("Gemm", ["x", ""])], (3,), {}, "Gemm without its input 1"),
         ([node("Mul", ["x", "x"])], (3,), {}, "Mul of two tensors"),
         ([node("Add", ["x", "c"])], (2, 3), {"c": whole(3)}, "Add of a constant that is none of one number for each channel"),
+        (  # it is sent with the weights and may be cut, of which the network would know nothing
+            [node("Mul", ["x", "c"])],
+            (3, 2),
+            {"c": whole(1, 3, 1)},
+            "Mul of an initializer with two axes or more, which compression may cut",
+        ),
         ([node("Clip", ["x", "c"])], (3,), {"c": np.array(1, np.float32)}, "Clip with one bound"),
         ([node("HardSigmoid", ["x"])], (3,), {}, "HardSigmoid with slope 0.2 and shift 0.5"),
         (

@@ -184,6 +184,20 @@ def test_a_module_with_hooks_is_not_what_its_name_says():
     assert network_of(module, (4,)).nodes[-1].operation == Unbounded("Linear with hooks")
 
 
+def test_a_weight_of_two_names_could_be_cut_in_two_ways():
+    """What is loaded last would then be in both layers, and the certificate speak of another network."""
+    apart = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 2))
+    apart[2].weight = apart[0].weight
+    first = nn.Linear(4, 4)
+    for module in (apart, Forward(lambda s, x: s.second(s.first(x)), first=first, second=first)):
+        operations = [node.operation for node in network_of(module, (4,)).nodes]
+        told = [one.what for one in operations if isinstance(one, Unbounded)]
+        assert len(told) == 2
+        assert all("has another name, too" in one for one in told)
+    once = network_of(Forward(lambda s, x: s.first(s.first(x)), first=first), (4,))
+    assert not [node for node in once.nodes if isinstance(node.operation, Unbounded)]
+
+
 def test_a_value_that_was_changed_in_place_is_not_used_as_it_was():
     network = network_of(Forward(lambda s, x: torch.add(h := s.fc(x), s.relu(h)), fc=nn.Linear(4, 4), relu=nn.ReLU(True)), (4,))
     assert network.nodes[-1].operation == Unbounded("add of values that were changed in place")
