@@ -68,7 +68,7 @@ def test_keeping_nothing_bounds_by_the_norm(p):
 
 @pytest.mark.parametrize("p", [1, 2])
 def test_logs_of_large_sums_are_paid_for(p):
-    """Weights of 32 bits are not scaled: the log of a sum of squares near 2^254 is off by more than all roundings of the sum."""
+    """Weights of 32 bits are not scaled: logs of sums near 2^254 are off by more than the sums' own roundings."""
     weights = np.array([[3.0, 4.0, 12.0]]) * 2.0**123
     stats = measure(weights, (0.5, float(p)), scale=False)
     found = float(tail_bound(stats, np.array([0]), q=0.5, p=p)[0])

@@ -1,6 +1,7 @@
 """Gains and sensitivities against what steps do: each step of random networks, at pairs of inputs."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from ellq_math.network.gains import GroupErrors, backward, forward
 from ellq_math.network.groups import Groups, Norm, graph_groups, lifted, regroup, root_of_squares
 from ellq_math.network.layer_gains import combine, layer_gains
-from ellq_math.network.nodes import Conv, Input, Linear, Node, Topology, Unbounded
+from ellq_math.network.nodes import Affine, Conv, Input, Linear, Node, Topology, Unbounded
 from ellq_math.network.topology import read_graph
 
 from . import networks
@@ -105,6 +106,22 @@ def test_sums_neither_vanish_nor_overflow_unseen():
     assert root_of_squares(np.array([3e200, 4e200])) == pytest.approx(5e200, rel=ROUNDING)
     assert root_of_squares(np.zeros(3)) == 0
     assert root_of_squares(np.array([math.inf, 1.0])) == math.inf
+
+
+def test_infinity_met_by_zero_is_not_lost():
+    assert combine(np.array([[0.0, 1.0]]), np.array([math.inf, 1.0]))[0] == math.inf
+
+
+@given(st.floats(2.0**-300, 2.0**300), st.floats(2.0**-300, 2.0**300))
+def test_no_gain_is_below_the_exact_one(one, other):
+    """A factor times an error, and two taps that one position meets."""
+    nodes = Node("x", (), Input((1, 9))), Node("y", ("x",), Affine((one,), (0.0,)))
+    moves = forward(read_graph(Topology(nodes), {}).step("y"), {}.get, [GroupErrors(Groups(1, 9), np.array([other]))], Norm.SUP)
+    assert Fraction(moves.errors[0]) >= Fraction(one) * Fraction(other)
+    nodes = Node("x", (), Input((1, 9))), Node("y", ("x",), Conv("k"))
+    step = read_graph(Topology(nodes), {"k": (1, 1, 2)}).step("y")
+    (gain,) = layer_gains(step, np.array([[[one, other]]]), Groups(1, 9), Norm.SUP)[0]
+    assert Fraction(gain) >= Fraction(one) + Fraction(other)
 
 
 def test_nothing_is_known_behind_an_unbounded_step():
