@@ -224,3 +224,16 @@ def test_a_refused_sketch_says_what_is_wrong_and_what_to_do(caller: Caller, hone
     assert (refusal.reason, refusal.field) == ("INVALID_SKETCH", "options.sketch")
     assert "a power sum is not finite" in refusal.message
     assert "send back what Analyze returned" in refusal.message
+
+
+@pytest.mark.parametrize("name", ["fraction", "sparsity_index", "lq_bound"])
+def test_a_rule_that_counts_weights_takes_no_units(honest: dict[str, list[pb.Sketch]], name: str) -> None:
+    assert [outcome(forged(sketch, setting(units_below=b"\x01")), name) for sketch in honest[name]] == [REFUSED] * len(
+        honest[name]
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_that_are_all_zero_are_no_forgery(caller: Caller, name: str) -> None:
+    sketches = through_passes(caller, stream_of({"w": np.zeros((4, 5), np.float32)}), RULES[name])
+    assert [outcome(sketch, name) for sketch in sketches] == ["planned"] * (len(sketches) - 1) + ["cut"]
