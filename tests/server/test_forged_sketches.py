@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -237,3 +238,11 @@ def test_a_rule_that_counts_weights_takes_no_units(honest: dict[str, list[pb.Ske
 def test_weights_that_are_all_zero_are_no_forgery(caller: Caller, name: str) -> None:
     sketches = through_passes(caller, stream_of({"w": np.zeros((4, 5), np.float32)}), RULES[name])
     assert [outcome(sketch, name) for sketch in sketches] == ["planned"] * (len(sketches) - 1) + ["cut"]
+
+
+@pytest.mark.parametrize("name", ["fraction", "sparsity_index", "lq_bound"])
+def test_what_lies_in_the_bin_of_zero_is_zero(caller: Caller, name: str) -> None:
+    """One pass shows every bit of BF16, so that the first bin holds the zeros and nothing else."""
+    (sketch,) = through_passes(caller, stream_of({"w": WEIGHTS.astype(ml_dtypes.bfloat16)}), RULES[name])
+    assert outcome(sketch, name) == "cut"
+    assert outcome(forged(sketch, setting(zeros=sketch.zeros - 1)), name) == REFUSED

@@ -7,6 +7,7 @@ import grpc
 import numpy as np
 import pytest
 
+from ellq.v1 import compression_pb2 as pb
 from tests.server.wire import Caller, stream_of
 
 FLAT = stream_of({"w": np.ones((64, 64), np.float32)})
@@ -42,3 +43,16 @@ def test_one_neuron_that_contradicts_what_is_known_stops_the_call(
     refusal = caller.refused(FLAT)
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.INTERNAL, "CERTIFICATE_REFUTED")
     assert message in refusal.message
+
+
+def test_bounds_are_of_the_neuron_with_the_largest(caller: Caller) -> None:
+    """Half a flat row: the bound of its l_1 norm is that very norm."""
+    report = caller.compress(stream_of({"w": np.outer([1.0, 100.0, 2.0], np.ones(64)).astype(np.float32)})).reports["w"]
+    assert report.bound.tail_l1_max == pytest.approx(3200)
+    assert report.bound.tail_l2_max >= report.certificate.tail_l2_max > 560
+
+
+def test_the_largest_of_groups_have_no_bound(caller: Caller) -> None:
+    """Stechkin speaks of the largest of a row, and n_of_m may cut those."""
+    rule = pb.Rule(scope=pb.SCOPE_NEURON, n_of_m=pb.NOfMRule(n=2, m=4))
+    assert not caller.compress(stream_of({"w": np.ones((4, 64), np.float32)}), rule).reports["w"].HasField("bound")
