@@ -246,3 +246,10 @@ def test_what_lies_in_the_bin_of_zero_is_zero(caller: Caller, name: str) -> None
     (sketch,) = through_passes(caller, stream_of({"w": WEIGHTS.astype(ml_dtypes.bfloat16)}), RULES[name])
     assert outcome(sketch, name) == "cut"
     assert outcome(forged(sketch, setting(zeros=sketch.zeros - 1)), name) == REFUSED
+
+
+def test_a_sketch_of_other_options_is_refused(honest: dict[str, list[pb.Sketch]]) -> None:
+    """The same numbers would lead to another threshold."""
+    rule = pb.Rule(scope=pb.SCOPE_GLOBAL, fraction=pb.FractionRule(pruned_ratio=0.123))
+    with pytest.raises(InvalidRequest, match="belongs to other options"):
+        read_compress(pb.CompressOptions(rule=rule, sketch=honest["fraction"][-1]))

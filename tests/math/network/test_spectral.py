@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ellq_math.network import conv_norms
 from ellq_math.network.conv_norms import conv_norm_bound, symbol_norm_bound
 from ellq_math.network.nodes import Conv, Input, Node, Topology
-from ellq_math.network.spectral import GRAM_STEPS, gram_bound, spectral_norm_bound, weighted_norm_bound
+from ellq_math.network.spectral import GRAM_STEPS, frobenius_bound, gram_bound, spectral_norm_bound, weighted_norm_bound
 from ellq_math.network.topology import read_graph
 from ellq_math.sums import UNIT_ROUNDOFF
 
@@ -59,9 +59,10 @@ def test_gram_iteration_is_sharp_where_singular_values_are_known():
 
 
 @pytest.mark.parametrize("weight", [0.1, 0.3, 0.7, 1 / 3])
-def test_gram_iteration_pays_for_sums_of_many_equal_terms(weight):
+def test_sums_of_many_equal_squares_are_paid_for(weight):
     """A long row of one number: squares that are added up to much more than themselves are rounded one way for long."""
     assert Fraction(float(gram_bound(np.full((1, 1 << 20), weight)))) >= Fraction(weight) * 1024
+    assert Fraction(float(frobenius_bound(np.full((1 << 10, 1 << 10), weight)))) >= Fraction(weight) * 1024
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (5, 3)])
