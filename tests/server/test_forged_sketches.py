@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ellq.v1 import compression_pb2 as pb
+from ellq_math.pools import DIGITS
 from ellq_server.pooled import SketchBuilder, threshold_of_sketch
 from ellq_server.refusals import InvalidRequest
 from ellq_server.requests import read_analyze, read_compress
@@ -118,7 +119,9 @@ ANY_PASS = {
     "a digit twice": lambda sketch: in_bins("digits", 1, sketch.bins.digits[0])(sketch),
     "a digit of no double": in_bins("digits", -1, 2**32 - 1),
     "a digit of infinity": in_bins("digits", -1, 0x7FF << 7),
+    "a digit right behind the last": lambda sketch: in_bins("digits", -1, 2 ** DIGITS[sketch.level])(sketch),
     "more digits than weights": longer("digits"),
+    "a weight short": lambda sketch: sketch.bins.weights.pop(),
     "more weights than digits": longer("weights"),
     "units out of turn": longer("units"),
 }
