@@ -134,6 +134,15 @@ def test_symbols_alone_are_never_below_the_explicit_matrix(seed):
     assert symbol_norm_bound(kernel, lengths) >= library_norm(explicit_matrix(step, kernel))
 
 
+@pytest.mark.parametrize("padding", [(0, 0, 2, 0), (0, 0, 0, 2)])
+def test_a_torus_has_room_for_the_padding_of_its_own_axis(padding):
+    """Differences of three neighbours and a zero beside them: 1.8, where a torus of 3 would say sqrt 3."""
+    nodes = Node("x", (), Input((1, 1, 3))), Node("y", ("x",), Conv("kernel", padding=padding))
+    kernel = np.array([1.0, -1.0]).reshape(1, 1, 1, 2)
+    step = read_graph(Topology(nodes), {"kernel": kernel.shape}).step("y")
+    assert conv_norm_bound(kernel, step) >= library_norm(explicit_matrix(step, kernel)) > 1.8
+
+
 @given(seeds)
 def test_a_coarse_grid_stands_for_every_frequency(seed):
     """On a torus of 997 positions the grid of 16 frequencies a tap is used; the truth is looked for at all 997."""
