@@ -3,7 +3,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ellq_math.network.box_steps import Bounds
@@ -29,6 +29,9 @@ def test_sums_and_differences_hold_the_exact_ones(one, other):
 
 
 @given(intervals())
+@example(
+    Interval(np.array(1.0), np.array(1.0 + 3 * 2.0**-52))
+)  # whose middle is no double: one end is twice as far as the other
 def test_a_radius_reaches_both_ends(interval):
     centre, radius = (Fraction(float(found)) for found in centre_and_radius(interval))
     assert centre - radius <= Fraction(float(interval.low))
