@@ -1,3 +1,4 @@
+import math
 from fractions import Fraction
 from itertools import combinations
 
@@ -7,8 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ellq_math import rules
-from ellq_math.allocation import allocate, fixed_points, tail_budgets
+from ellq_math.allocation import GUARD, allocate, fixed_points, pool_target, tail_budgets
+from ellq_math.bounds import log_stechkin_constant
 from ellq_math.measuring import cut_mask, fixed_units, keep_largest, keep_within, measure
+from ellq_math.values import RowStatistics
 
 small_counts = st.lists(st.integers(0, 12), min_size=1, max_size=7).filter(any)
 etas = st.sampled_from([0, Fraction(1, 8), Fraction(1, 2), 1, 3])
@@ -194,3 +197,33 @@ def test_kept_largest_are_the_first_of_a_stable_sort(row, data):
     cut = keep_largest(rows, np.array([[kept]]), width=len(row))
     order = sorted(range(len(row)), key=lambda i: (-row[i], i))
     assert np.flatnonzero(~cut_mask(rows, cut)[0]).tolist() == sorted(order[:kept])
+
+
+def of_power_sums(lower, upper, *, q):
+    """Statistics of a row of 4096 weights, the half of them zeros, with these sums of orders q and 1."""
+    whole = np.zeros(1, np.int64)
+    sums = np.array([[lower, upper]])
+    return RowStatistics((q, 1.0), sums, exponents=whole, max_magnitude=np.ones(1), zeros=whole + 2048, fan_in=4096)
+
+
+@pytest.mark.parametrize("q", [0.05, 0.5, 0.999])
+def test_the_guard_of_a_necessary_count_covers_what_close_orders_make_of_a_rounding(q):
+    """1024 equal weights, whose first sum came out too large by half of what the guard allows for."""
+    off = of_power_sums(1024 * (1 + GUARD / 2), 1024.0, q=q)
+    assert allocate(rules.SparsityIndex(q=q, eta=0.0), off, ignore_zeros=False).kept.item() <= 1024
+
+
+@pytest.mark.parametrize("q", [0.05, 0.5, 0.999])
+def test_the_guard_of_a_sufficient_count_covers_what_close_orders_make_of_a_rounding(q):
+    """A row that needs just more than 1023 weights, whose first sum came out too small by half of what the guard allows for."""
+    rule = rules.LqBound(epsilon=0.5, q=q, p=1)
+    loss = (log_stechkin_constant(q=q, p=1) - math.log(0.5)) / (1 / q - 1)
+    needed = math.exp((math.log(1023) - loss) * (1 - q))  # the sum of order q that needs 1023 beside a sum of 1
+    off = of_power_sums(needed * (1 + GUARD / 4) * (1 - GUARD / 2), 1.0, q=q)
+    assert allocate(rule, off, ignore_zeros=False).kept.item() >= 1024
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_a_pool_within_a_tail_may_lose_the_power_of_its_share(p):
+    target = pool_target(rules.Tail(epsilon=0.25, p=p), measured([1.0, 2.0, 3.0]), ignore_zeros=False)
+    assert (target.share, target.weights, target.units.p) == (Fraction(1, 4**p), 3, p)

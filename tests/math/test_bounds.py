@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 
 from ellq_math.bounds import stechkin_constant, tail_bound
 from ellq_math.measuring import measure
+from ellq_math.powers import POWER_ROUNDINGS
+from ellq_math.sums import UNIT_ROUNDOFF, sum_roundings
+from ellq_math.values import RowStatistics
 
 rows = st.lists(st.floats(0, allow_infinity=False, allow_nan=False), min_size=1, max_size=30)
 
@@ -63,6 +66,30 @@ def test_keeping_nothing_bounds_by_the_norm(p):
     assert norm <= bound([3.0, 4.0, 12.0], 0, 0.5, p) <= norm * (1 + 2.0**-40)
 
 
+@pytest.mark.parametrize("p", [1, 2])
+def test_logs_of_large_sums_are_paid_for(p):
+    """Weights of 32 bits are not scaled: logs of sums near 2^254 are off by more than the sums' own roundings."""
+    weights = np.array([[3.0, 4.0, 12.0]]) * 2.0**123
+    stats = measure(weights, (0.5, float(p)), scale=False)
+    found = float(tail_bound(stats, np.array([0]), q=0.5, p=p)[0])
+    assert Fraction(found) ** p >= sum(Fraction(w) ** p for w in weights[0].tolist())
+
+
 def test_the_bound_is_never_above_the_norm():
     """Stechkin at M = 1 alone would give c ||w||_q: 16 for 64 equal weights at q = 1/2, p = 2 would be above 8."""
     assert bound([1.0] * 64, 1, 0.5, 2) <= 8 * (1 + 2.0**-40)
+
+
+def test_one_kept_weight_is_enough_for_stechkin():
+    """c = 1/4 at (1/2, 1), and the second weight adds 2^-19 to ||w||_q: far below the norm 1."""
+    assert bound([1.0, 2.0**-40], 1, 0.5, 1) <= 0.25 * (1 + 2.0**-18)
+
+
+@pytest.mark.parametrize("q", [0.05, 0.5])
+def test_a_bound_pays_for_every_rounding_of_the_power_sum_it_comes_from(q):
+    """A sum of |w|^q of 1 that three sums and the powers have made smaller by an ulp for each rounding: ||w||_q is still 1."""
+    roundings = 3 * sum_roundings(4) + POWER_ROUNDINGS
+    sums = np.array([[(1 - UNIT_ROUNDOFF) ** roundings, 1.0]])
+    none, one = np.zeros(1, np.int64), np.ones(1)
+    stats = RowStatistics(orders=(q, 1.0), sums=sums, exponents=none, max_magnitude=one, zeros=none, fan_in=4)
+    assert tail_bound(stats, np.array([1]), q=q, p=1)[0] >= stechkin_constant(q=q, p=1)

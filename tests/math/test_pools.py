@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ellq_math.dtypes import WEIGHT_DTYPES, decode
-from ellq_math.pool_units import pool_units, units_of, units_within, value_of
+from ellq_math.pool_units import pool_units, scale_bits, units_of, units_within, value_of
 from ellq_math.pools import (
     DIGITS,
     START,
@@ -160,6 +160,20 @@ def test_units_of_short_formats_are_the_nearest_whole_numbers(magnitude, p):
     upper, lower = (int(found[0]) for found in units_of(np.array([magnitude]), units))
     true, _ = true_unit(magnitude, units)
     assert (lower, upper) == (math.floor(true), math.ceil(true))
+
+
+def test_units_of_squares_that_a_double_rounds_enclose_them():
+    """As fine as units can be, they have no rounding of their own to hide that of the square."""
+    units = pool_units(1, p=2)
+    for magnitude in np.random.default_rng(0).random(100).tolist():
+        upper, lower = (int(found[0]) for found in units_of(np.array([magnitude]), units))
+        assert lower <= true_unit(magnitude, units)[0] <= upper
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_subnormals_are_counted_on_the_scale_of_the_least_normal_ones(p):
+    assert [scale_bits(field, p=p) for field in (0, 1, 2, 3)] == [0, 0, p, 2 * p]
+    assert units_of(np.array([0.0, 5e-324]), pool_units(2**48, p=p))[0].tolist() == [0, 1]
 
 
 def test_equal_magnitudes_of_different_dtypes_cost_the_same():

@@ -125,3 +125,7 @@ def test_orders_are_those_of_the_norms_in_the_rule(kind, orders):
 def test_index_orders_are_ascending_and_distinct():
     assert IndexOrders(q=0.5, pq_p=0.5, pq_q=1.0).orders == (0.5, 1.0, 2.0)
     assert IndexOrders(q=0.9, pq_p=1.5, pq_q=1.75).orders == (0.9, 1.0, 1.5, 1.75, 2.0)
+
+
+def test_one_of_two_is_the_smallest_pattern():
+    assert (NOfM(n=1, m=2).n, NOfM(n=1, m=2).m) == (1, 2)

@@ -61,6 +61,12 @@ def test_no_bit_of_sums_and_powers_ever_changes():
     assert digest == "a035a54c8cb198c0b0b120672347ee29a69b9884dee2887efec3456851b1d528"
 
 
+def test_every_level_of_a_sum_adds_the_roundings_of_a_chunk():
+    """63 down a lane of 64 terms, and four halvings of the lanes."""
+    found = [sum_roundings(count) for count in (0, 1, CHUNK, CHUNK + 1, CHUNK**2, CHUNK**2 + 1, CHUNK**3 + 1)]
+    assert found == [67 * levels for levels in (1, 1, 1, 2, 2, 3, 4)]
+
+
 @given(st.floats(0, 1e300), st.integers(0, 1000))
 def test_rounding_outward_covers_every_value_that_many_roundings_away(value, roundings):
     """(1 + u)^r and 1/(1 - u)^r as exact fractions: what `value` may be the rounded form of."""

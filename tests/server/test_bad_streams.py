@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ellq.v1 import compression_pb2 as pb
+from ellq_server.header import parse_header
 from tests.server.wire import HALF, Caller, read_refusal, stream_of, with_header
 
 GOOD = {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}
@@ -52,6 +53,7 @@ MALFORMED = {
     "gap between": (two([0, 8], [12, 16]), "'b' leaves a gap after 'a'"),
     "gap before": (two([4, 8], [8, 16]), "a gap"),
     "metadata of numbers": (with_header(b'{"__metadata__": {"a": 1}}'), "__metadata__ must map strings to strings"),
+    "metadata no object": (with_header(b'{"__metadata__": ["a"]}'), "__metadata__ must map strings to strings"),
     "lone surrogate": (with_header(b'{"\\ud800": {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}}'), "lone surrogate"),
     "overlong name": (with_header(header(**{"n" * 5000: GOOD})), "5000 bytes"),
     "length of one": (b"\x01" + b"\0" * 7 + b"{", "at least 2"),
@@ -207,3 +209,14 @@ def test_a_silent_client_is_let_go(serve: object) -> None:
 def test_the_server_still_answers_after_all_that(caller: Caller) -> None:
     assert caller.server._admission.calls == 0
     assert caller.server._admission.reserved_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "end"),
+    [("w", [4], 4), ("n" * 4096, [4], 4), ("w", [2**63 - 1, 0], 0), ("w", [1] * 31 + [4], 4)],
+    ids=["one tensor", "longest name", "largest size", "most dimensions"],
+)
+def test_headers_at_their_limits_are_read(name: str, shape: list[int], end: int) -> None:
+    text = header(**{name: {"dtype": "U8", "shape": shape, "data_offsets": [0, end]}})
+    (found,) = parse_header(len(text).to_bytes(8, "little"), text, most_tensors=1).tensors
+    assert (found.name, list(found.shape), found.end) == (name, shape, end)

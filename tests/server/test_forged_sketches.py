@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ellq.v1 import compression_pb2 as pb
+from ellq_math.pools import DIGITS
 from ellq_server.pooled import SketchBuilder, threshold_of_sketch
 from ellq_server.refusals import InvalidRequest
 from ellq_server.requests import read_analyze, read_compress
@@ -117,7 +119,9 @@ ANY_PASS = {
     "a digit twice": lambda sketch: in_bins("digits", 1, sketch.bins.digits[0])(sketch),
     "a digit of no double": in_bins("digits", -1, 2**32 - 1),
     "a digit of infinity": in_bins("digits", -1, 0x7FF << 7),
+    "a digit right behind the last": lambda sketch: in_bins("digits", -1, 2 ** DIGITS[sketch.level])(sketch),
     "more digits than weights": longer("digits"),
+    "a weight short": lambda sketch: sketch.bins.weights.pop(),
     "more weights than digits": longer("weights"),
     "units out of turn": longer("units"),
 }
@@ -224,3 +228,31 @@ def test_a_refused_sketch_says_what_is_wrong_and_what_to_do(caller: Caller, hone
     assert (refusal.reason, refusal.field) == ("INVALID_SKETCH", "options.sketch")
     assert "a power sum is not finite" in refusal.message
     assert "send back what Analyze returned" in refusal.message
+
+
+@pytest.mark.parametrize("name", ["fraction", "sparsity_index", "lq_bound"])
+def test_a_rule_that_counts_weights_takes_no_units(honest: dict[str, list[pb.Sketch]], name: str) -> None:
+    assert [outcome(forged(sketch, setting(units_below=b"\x01")), name) for sketch in honest[name]] == [REFUSED] * len(
+        honest[name]
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_that_are_all_zero_are_no_forgery(caller: Caller, name: str) -> None:
+    sketches = through_passes(caller, stream_of({"w": np.zeros((4, 5), np.float32)}), RULES[name])
+    assert [outcome(sketch, name) for sketch in sketches] == ["planned"] * (len(sketches) - 1) + ["cut"]
+
+
+@pytest.mark.parametrize("name", ["fraction", "sparsity_index", "lq_bound"])
+def test_what_lies_in_the_bin_of_zero_is_zero(caller: Caller, name: str) -> None:
+    """One pass shows every bit of BF16, so that the first bin holds the zeros and nothing else."""
+    (sketch,) = through_passes(caller, stream_of({"w": WEIGHTS.astype(ml_dtypes.bfloat16)}), RULES[name])
+    assert outcome(sketch, name) == "cut"
+    assert outcome(forged(sketch, setting(zeros=sketch.zeros - 1)), name) == REFUSED
+
+
+def test_a_sketch_of_other_options_is_refused(honest: dict[str, list[pb.Sketch]]) -> None:
+    """The same numbers would lead to another threshold."""
+    rule = pb.Rule(scope=pb.SCOPE_GLOBAL, fraction=pb.FractionRule(pruned_ratio=0.123))
+    with pytest.raises(InvalidRequest, match="belongs to other options"):
+        read_compress(pb.CompressOptions(rule=rule, sketch=honest["fraction"][-1]))

@@ -38,10 +38,10 @@ def section(coding: int, content: bytes) -> bytes:
     return packed_number("<BI", coding, len(content)) + content
 
 
-def with_block(*sections: bytes) -> bytes:
+def with_block(*sections: bytes, behind: bytes = b"") -> bytes:
     """Return a packed file of 64 bytes, all zero by their digest, whose only block has these sections."""
     content = b"".join(sections)
-    part = packed_number("<I", len(content)) + content + sha256(bytes(64)).digest()
+    part = packed_number("<I", len(content)) + content + behind + sha256(bytes(64)).digest()
     entries, _ = apart(packed(dense_file(("w", "U8", (64,), bytes(64)))))
     entries["w"] = {"dtype": "U8", "shape": [1, len(part)], "data_offsets": [0, len(part)]}
     return joined(entries, part)
@@ -182,6 +182,11 @@ def test_names_that_come_twice(tmp_path):
 def test_a_part_longer_than_plain_is_refused(tmp_path):
     many = section(2, bytes(range(15)) + packed_number("<I", 64) + bytes(64) + frame(b"\xff" * 32))
     refused(tmp_path, with_block(EVERY, many), "has .* bytes, allowed are")
+
+
+def test_nothing_hides_between_the_last_block_and_the_digest(tmp_path):
+    hidden = with_block(EVERY, section(1, frame(bytes(64))), behind=b"12345")
+    refused(tmp_path, hidden, "packed tensor 'w': after its last block: 5 bytes")
 
 
 def test_every_flipped_bit_is_noticed_or_means_nothing(tmp_path):

@@ -1,6 +1,7 @@
 """What is packed comes back bit by bit, whatever the bits mean."""
 
 import json
+from hashlib import sha256
 
 import ml_dtypes
 import numpy as np
@@ -11,8 +12,9 @@ from tests.client.packing.conftest import packed, write_packed
 from tests.client.packing.naive import unpacked
 
 from ellq.v1.safetensors import DTYPE_BITS
-from ellq_client import load_packed
+from ellq_client import OutputError, load_packed
 from ellq_client.arrays import header_of
+from ellq_client.packing import container
 from ellq_client.packing.container import stored_bytes_max
 from ellq_client.packing.reading import PackedCheckpoint
 from ellq_client.packing.words import BLOCK_WORDS
@@ -108,3 +110,26 @@ def test_arrays_come_back_with_their_dtypes(tmp_path):
     assert arrays["w"].tobytes() == weights.tobytes()
     assert arrays["s"].shape == ()
     assert arrays["s"] == 3
+
+
+@pytest.mark.parametrize("order", [("none", "some"), ("some", "none")])
+def test_a_tensor_without_bytes_lends_no_other_its_digest(tmp_path, order):
+    """Both begin at one place."""
+    data = {"none": b"", "some": bytes(range(64))}
+    (tmp_path / "x.safetensors").write_bytes(
+        packed(dense_file(*((name, "U8", (len(data[name]),), data[name]) for name in order)))
+    )
+    with PackedCheckpoint(tmp_path / "x.safetensors") as opened:
+        for tensor in opened.tensors:
+            assert opened.digest(tensor.begin, tensor.end) == sha256(data[tensor.name]).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["w", "ww", "www", "wwww"])
+def test_data_of_packed_files_begin_at_multiples_of_eight(name):
+    assert int.from_bytes(packed(dense_file((name, "U8", (3,), b"abc")))[:8], "little") % 8 == 0
+
+
+def test_a_header_that_would_be_too_long_for_others_is_not_written(monkeypatch):
+    monkeypatch.setattr(container, "HEADER_BYTES_MAX", 100)
+    with pytest.raises(OutputError, match=r"the header would have \d+ bytes; safetensors allows 100"):
+        packed(dense_file(("w", "U8", (3,), b"abc")))

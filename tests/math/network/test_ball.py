@@ -34,6 +34,8 @@ def test_no_error_in_the_ball_exceeds_its_certificate(seed):
         assert_within(before[effect.node], after[effect.node], effect.error_max, effect.error_l2)
     assert_within(before[graph.output], after[graph.output], certificate.output_errors, certificate.output_error_l2)
     assert certificate.output_error_l2 <= certificate.operator_norm_product * (1 + ROUNDING)
+    assert certificate.output_error_max == certificate.output_errors.max()
+    assert [effect.tensor for effect in found.layers] == [step.node.operation.weight for step in graph.layers]
 
 
 def assert_within(before, after, each, total):
@@ -74,6 +76,16 @@ def test_a_box_of_the_wrong_length_is_refused():
     with pytest.raises(InvalidInputs, match=r"box\.low has 3 entries; allowed is 1, or 4") as refused:
         certify_ball(graph, tensors, Knowledge(box=Box(np.zeros(3), np.ones(3))))
     assert refused.value.where == "box.low"
+
+
+def test_values_behind_an_activation_are_no_larger_than_it_gives():
+    """Four values of a tanh, however far the input goes: the change of a row is felt by its l_1 norm at most, here 4 x 0.5."""
+    operations = Input((3,)), Linear("a"), Activation(ActivationKind.TANH), Linear("b")
+    nodes = (Node(f"n{place}", (f"n{place - 1}",) if place else (), one) for place, one in enumerate(operations))
+    before = {"a": np.ones((4, 3)), "b": np.ones((2, 4))}
+    graph = read_graph(Topology(tuple(nodes)), shapes_of(before))
+    found = certify_ball(graph, Pair(before, before | {"b": np.full((2, 4), 0.5)}), Knowledge(l2_radius=1e6))
+    assert found.certificate.output_errors == pytest.approx([2, 2], rel=ROUNDING)
 
 
 def test_an_unbounded_step_leaves_the_prefix_with_most_layers():

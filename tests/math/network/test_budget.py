@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.math.network.networks import Pair, shapes_of
 
 from ellq_math.allocation import pool_target
-from ellq_math.network.budget import KnowledgeRequired, cost_scales, spent_cost
+from ellq_math.network.budget import CostScales, KnowledgeRequired, cost_scales, has_room, spent_cost
 from ellq_math.network.findings import Grade
 from ellq_math.network.knowledge import Box, Knowledge, Moments
 from ellq_math.network.nodes import Activation, ActivationKind, Conv, Input, Linear, Node, Topology
@@ -170,10 +170,36 @@ def test_what_is_not_known_is_asked_for():
     assert error.value.tensor == "w0"
 
 
-@pytest.mark.parametrize(("weight", "moment"), [(1e300, 1e16), (1e200, 1e308)])
+@pytest.mark.parametrize(("weight", "moment"), [(1e300, 1e16), (-1e300, 1e16), (1e200, 1e308)])
 def test_costs_beyond_all_doubles_are_refused(weight, moment):
-    tensors = {"w": np.full((2, 2), weight)}
+    tensors = {"w": np.array([[1.0, weight], [2.0, 1.0]])}
     graph = read_graph(Topology((Node("in", (), Input((2,))), Node("out", ("in",), Linear("w")))), shapes_of(tensors))
     known = Knowledge(moments={"w": Moments("w", np.full(2, moment))})
     with pytest.raises(Unreachable, match="costs of tensor 'w' at node 'out'"):
         cost_scales(graph, Pair(tensors, tensors), known, grade=Grade.MEAN_SQUARE, names={"w"})
+
+
+@pytest.mark.parametrize(
+    ("largest", "rows", "columns", "room"),
+    [
+        (2.0**300, [1.0, 2.0**300], [1.0, 2.0**397], True),  # frexp tells 301, 301 and 398
+        (2.0**300, [1.0, 2.0**300], [1.0, 2.0**398], False),
+        (2.0**600, [2.0**500], [2.0**-600], False),  # beyond after the first product, although not in the end
+        (2.0**-600, [2.0**500], [2.0**500], True),
+        (math.inf, [1.0], [1.0], False),
+        (1.0, [1.0, math.inf], [0.0], False),
+        (1.0, [1.0], [1.0, math.nan], False),
+    ],
+)
+def test_keys_have_room_below_a_power_of_two_after_every_product(largest, rows, columns, room):
+    assert has_room(largest, CostScales(np.array(rows), np.array([columns]))) is room
+
+
+def test_costs_that_leave_the_range_are_told_at_the_node_they_are_of():
+    """The second layer; the first has other tensors."""
+    nodes = Node("in", (), Input((1,))), Node("first", ("in",), Linear("a")), Node("second", ("first",), Linear("b"))
+    tensors = {"a": np.ones((1, 1)), "b": np.full((1, 1), 1e300)}
+    graph = read_graph(Topology(nodes), shapes_of(tensors))
+    known = Knowledge(moments={"b": Moments("b", np.full(1, 1e16))})
+    with pytest.raises(Unreachable, match="costs of tensor 'b' at node 'second'"):
+        cost_scales(graph, Pair(tensors, tensors), known, grade=Grade.MEAN_SQUARE, names={"b"})

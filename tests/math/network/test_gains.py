@@ -1,6 +1,7 @@
 """Gains and sensitivities against what steps do: each step of random networks, at pairs of inputs."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from ellq_math.network.gains import GroupErrors, backward, forward
 from ellq_math.network.groups import Groups, Norm, graph_groups, lifted, regroup, root_of_squares
 from ellq_math.network.layer_gains import combine, layer_gains
-from ellq_math.network.nodes import Conv, Input, Linear, Node, Topology, Unbounded
+from ellq_math.network.nodes import Affine, Conv, Input, Linear, Node, Softmax, Topology, Unbounded
 from ellq_math.network.topology import read_graph
 
 from . import networks
@@ -105,6 +106,39 @@ def test_sums_neither_vanish_nor_overflow_unseen():
     assert root_of_squares(np.array([3e200, 4e200])) == pytest.approx(5e200, rel=ROUNDING)
     assert root_of_squares(np.zeros(3)) == 0
     assert root_of_squares(np.array([math.inf, 1.0])) == math.inf
+
+
+def test_infinity_met_by_zero_is_not_lost():
+    assert combine(np.array([[0.0, 1.0]]), np.array([math.inf, 1.0]))[0] == math.inf
+
+
+@given(st.floats(2.0**-300, 2.0**300), st.floats(2.0**-300, 2.0**300))
+def test_no_gain_is_below_the_exact_one(one, other):
+    """A factor times an error, and two taps that one position meets."""
+    nodes = Node("x", (), Input((1, 9))), Node("y", ("x",), Affine((one,), (0.0,)))
+    step = read_graph(Topology(nodes), {}).step("y")
+    (felt,) = backward(step, {}.get, [Groups(1, 9)], np.array([[other]]), Norm.SUP)
+    assert Fraction(felt[0, 0]) >= Fraction(one) * Fraction(other)
+    moves = forward(step, {}.get, [GroupErrors(Groups(1, 9), np.array([other]))], Norm.SUP)
+    assert Fraction(moves.errors[0]) >= Fraction(one) * Fraction(other)
+    nodes = Node("x", (), Input((1, 9))), Node("y", ("x",), Conv("k"))
+    step = read_graph(Topology(nodes), {"k": (1, 1, 2)}).step("y")
+    (gain,) = layer_gains(step, np.array([[[one, other]]]), Groups(1, 9), Norm.SUP)[0]
+    assert Fraction(gain) >= Fraction(one) + Fraction(other)
+
+
+@pytest.mark.parametrize(
+    ("errors", "sup", "l2"),
+    [([1.0, 0.0, 0.0, 0.0], 0.25, 0.25), ([1.0, 1.0, 1.0, 1.0], 0.5, math.sqrt(0.5)), ([2.0, 0.0, 0.0, 2.0], 1.0, 1.0)],
+)
+def test_no_share_of_a_softmax_moves_further_than_its_jacobian_says(errors, sup, l2):
+    """A quarter of the sum, half of the largest, or sqrt(1/8) of the l_2 norm."""
+    nodes = Node("x", (), Input((4,))), Node("y", ("x",), Softmax())
+    step, given = read_graph(Topology(nodes), {}).step("y"), GroupErrors(Groups(4, 1), np.array(errors))
+    for norm, moved in ((Norm.SUP, sup), (Norm.L2, l2)):
+        assert forward(step, {}.get, [given], norm).errors == pytest.approx([moved] * 4, rel=ROUNDING)
+    (felt,) = backward(step, {}.get, [given.groups], np.array([errors]), Norm.SUP)
+    assert felt == pytest.approx(np.full((1, 4), sum(errors) / 4), rel=ROUNDING)
 
 
 def test_nothing_is_known_behind_an_unbounded_step():

@@ -7,7 +7,7 @@ from ellq_math.network.findings import EndingReason
 from ellq_math.network.knowledge import InvalidMoments, Knowledge, Moments
 from ellq_math.network.mean_square import certify_mean_square
 from ellq_math.network.nodes import Activation, ActivationKind, Input, Linear, Node, Topology, Unbounded
-from ellq_math.network.quadratic import check_moments, row_errors
+from ellq_math.network.quadratic import check_moments, quadratic_roots, row_errors
 from ellq_math.network.topology import read_graph
 
 from .moments import measured_moments, underflow
@@ -142,6 +142,17 @@ def test_quadratic_forms_are_never_below_the_truth(seed, shift):
     moments = Moments("w", np.diagonal(matrix).copy(), matrix[np.newaxis])
     found = row_errors(rows, moments, groups=1)
     assert (np.ldexp(found, -(shift // 2)) ** 2 >= truth * (1 - 2.0**-51)).all()
+
+
+def test_inputs_that_cancel_are_no_error():
+    """x_1 = -x_2: their sum is zero by the matrix, 2 without it."""
+    known = Moments("w", np.ones(2), np.array([[[1.0, -1.0], [-1.0, 1.0]]]))
+    assert row_errors(np.array([[1.0, 1.0], [1.0, -1.0]]), known, groups=1) == pytest.approx([0, 2], abs=2.0**-20)
+
+
+def test_a_change_beyond_a_double_has_an_infinite_error():
+    rows = np.array([[np.inf, 1.0], [1.0, 0.0]])
+    assert quadratic_roots(rows, np.eye(2), np.array([np.inf, 1.0])).tolist() == [np.inf, pytest.approx(1)]
 
 
 @pytest.mark.parametrize(

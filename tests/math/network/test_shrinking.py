@@ -139,7 +139,7 @@ def test_a_layer_without_bias_takes_in_no_constant_but_zero():
     assert shrink(topology, tensors).removed == {"a": 2}
 
 
-@pytest.mark.parametrize(("padding", "removed"), [((), {"first": 1}), ((1,), {})])
+@pytest.mark.parametrize(("padding", "removed"), [((), {"first": 1}), ((1,), {}), ((0, 1), {})])
 def test_a_convolution_takes_in_constants_only_without_padding(padding, removed):
     topology = nodes(
         ("in", (), Input((1, 6))),

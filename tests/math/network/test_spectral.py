@@ -1,13 +1,15 @@
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ellq_math.network import conv_norms
 from ellq_math.network.conv_norms import conv_norm_bound, symbol_norm_bound
 from ellq_math.network.nodes import Conv, Input, Node, Topology
-from ellq_math.network.spectral import GRAM_STEPS, gram_bound, spectral_norm_bound, weighted_norm_bound
+from ellq_math.network.spectral import GRAM_STEPS, frobenius_bound, gram_bound, spectral_norm_bound, weighted_norm_bound
 from ellq_math.network.topology import read_graph
 from ellq_math.sums import UNIT_ROUNDOFF
 
@@ -54,6 +56,13 @@ def test_gram_iteration_is_sharp_where_singular_values_are_known():
     left, right = (np.linalg.qr(rng.standard_normal((20, 20)))[0] for _ in range(2))
     matrix = left * 0.5 ** np.arange(20) @ right
     assert 1 - 2.0**-45 <= gram_bound(matrix) <= 1 + 2.0**-40
+
+
+@pytest.mark.parametrize("weight", [0.1, 0.3, 0.7, 1 / 3])
+def test_sums_of_many_equal_squares_are_paid_for(weight):
+    """A long row of one number: squares that are added up to much more than themselves are rounded one way for long."""
+    assert Fraction(float(gram_bound(np.full((1, 1 << 20), weight)))) >= Fraction(weight) * 1024
+    assert Fraction(float(frobenius_bound(np.full((1 << 10, 1 << 10), weight)))) >= Fraction(weight) * 1024
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (5, 3)])
@@ -125,6 +134,15 @@ def test_symbols_alone_are_never_below_the_explicit_matrix(seed):
     assert symbol_norm_bound(kernel, lengths) >= library_norm(explicit_matrix(step, kernel))
 
 
+@pytest.mark.parametrize("padding", [(0, 0, 2, 0), (0, 0, 0, 2)])
+def test_a_torus_has_room_for_the_padding_of_its_own_axis(padding):
+    """Differences of three neighbours and a zero beside them: 1.8, where a torus of 3 would say sqrt 3."""
+    nodes = Node("x", (), Input((1, 1, 3))), Node("y", ("x",), Conv("kernel", padding=padding))
+    kernel = np.array([1.0, -1.0]).reshape(1, 1, 1, 2)
+    step = read_graph(Topology(nodes), {"kernel": kernel.shape}).step("y")
+    assert conv_norm_bound(kernel, step) >= library_norm(explicit_matrix(step, kernel)) > 1.8
+
+
 @given(seeds)
 def test_a_coarse_grid_stands_for_every_frequency(seed):
     """On a torus of 997 positions the grid of 16 frequencies a tap is used; the truth is looked for at all 997."""
@@ -142,6 +160,17 @@ def test_a_kernel_of_one_tap_is_its_matrix():
     nodes = Node("x", (), Input((3, 6, 6))), Node("y", ("x",), Conv("kernel"))
     step = read_graph(Topology(nodes), {"kernel": kernel.shape}).step("y")
     assert conv_norm_bound(kernel, step) <= spectral_norm_bound(kernel[:, :, 0, 0]) * (1 + 2.0**-45)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_without_symbols_the_rows_of_a_kernel_still_bound_it(monkeypatch, groups):
+    """As many windows as taps share a position: 9, whose root is 3. The gains alone would say several times as much."""
+    monkeypatch.setattr(conv_norms, "SYMBOL_WORK", 0)
+    kernel = np.random.default_rng(7).standard_normal((32, 32 // groups, 3, 3))
+    nodes = Node("x", (), Input((32, 6, 6))), Node("y", ("x",), Conv("kernel", groups=groups))
+    step = read_graph(Topology(nodes), {"kernel": kernel.shape}).step("y")
+    rows = max(np.linalg.norm(part, 2) for part in kernel.reshape(groups, 32 // groups, -1))
+    assert conv_norm_bound(kernel, step) <= 3 * rows * 32 ** (1 / 128) * (1 + 2.0**-40)
 
 
 def test_patches_that_do_not_overlap_are_a_matrix():
