@@ -12,6 +12,7 @@ import structlog
 from ellq.v1 import compression_pb2 as pb
 from ellq.v1.frames import ANALYZE_REQUEST, COMPRESS_REQUEST, COMPRESS_RESPONSE, Data
 from ellq.v1.safetensors import COMPRESSIBLE_DTYPES
+from ellq_kernels.contract import DeviceLost
 from ellq_server import __version__
 from ellq_server.admission import RETRY_AFTER_SECONDS, Place
 from ellq_server.bridge import run_in_thread
@@ -26,6 +27,7 @@ from ellq_server.references.places import Places, opened
 from ellq_server.refusals import (
     Busy,
     Defect,
+    Draining,
     EllqError,
     InvalidRequest,
     TruncatedStream,
@@ -54,6 +56,8 @@ class CompressionServicer:
     metrics: Metrics
     threads: Executor
     idle_seconds: float
+    on_device_lost: Callable[[], None]
+    """Told, in the event loop, that no call will be answered here any more."""
 
     async def Analyze(self, request_iterator: AsyncIterator[AnyRequest], context: Context) -> None:
         """Measure."""
@@ -130,6 +134,11 @@ class CompressionServicer:
             raise
         except EllqError as refusal:
             self._refuse(refusal, context)
+        except DeviceLost:
+            log.exception("device lost")
+            self.on_device_lost()
+            message = "this replica has lost its device and is shutting down; another one will answer"
+            self._refuse(Draining(message, retry_after_seconds=RETRY_AFTER_SECONDS), context)
         except MemoryError as error:
             log.exception("out of memory")
             message = f"this replica has no memory left for the call: {shorten(str(error))}"

@@ -21,12 +21,13 @@ from tests.server.wire import Caller
 class Process:
     """`ellq serve` as an operator starts it."""
 
+    PROGRAM = ("-m", "ellq_server")
+
     def __init__(self, *arguments: str, **environment: str) -> None:
         self.port, self.metrics_port = free_port(), free_port()
         command = [
             sys.executable,
-            "-m",
-            "ellq_server",
+            *self.PROGRAM,
             "--listen",
             f"127.0.0.1:{self.port}",
             "--metrics-port",
