@@ -35,8 +35,9 @@ from ellq_math.values import Counts, Cut, FixedPoints, Histogram, PoolUnits, Row
 class TritonKernels:
     """ellq_kernels.contract.Kernels on a CUDA device; where Triton interprets (TRITON_INTERPRET=1), slowly on the CPU.
 
-    Beside the contract, `measure_many`, `keep_largest_many` and `apply_many` take lists of tensors of one dtype, so that small
-    ones do not starve the device. What rules need rarely (keys, differences, dead neurons, LASSO) is the reference maker's.
+    Beside the contract, and for who uses kernels without the service, `measure_many`, `keep_largest_many` and `apply_many` take
+    lists of tensors of one dtype, so that small ones do not starve the device; the service makes rows of small tensors into one
+    matrix before any maker sees them. What rules need rarely (keys, differences, dead neurons, LASSO) is the reference maker's.
     """
 
     name = "triton"
