@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from triton.runtime import driver
 
 from ellq_kernels import make_kernels
 from ellq_kernels.contract import DeviceLost
@@ -61,3 +62,16 @@ def test_all_else_stays_what_it_is(error: Exception) -> None:
     with pytest.raises(type(error)) as caught:
         Failing().measure(error)
     assert caught.value is error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Failed to find C compiler."), AssertionError("libcuda.so cannot found!")])
+def test_what_triton_misses_at_its_start_is_said_at_ours(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    class Driver(type(driver)):
+        @property
+        def active(self) -> None:
+            raise error
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("ellq_kernels.triton.maker.driver", Driver())
+    with pytest.raises(RuntimeError, match=f"need a C compiler, .*{error}"):
+        make_kernels("triton")
