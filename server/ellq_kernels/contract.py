@@ -17,6 +17,10 @@ POOL_BYTES_A_WEIGHT = 2
 """Most memory that any maker's `kth_largest` takes for each weight of its pool, in bytes."""
 
 
+class DeviceLost(RuntimeError):
+    """The device computes no more in this process: only a new one can go on."""
+
+
 class Weights(Protocol):
     """A weight matrix in a maker's hands: `neurons` rows of `fan_in` weights."""
 
@@ -42,7 +46,10 @@ class Weights(Protocol):
 
 
 class Kernels(Protocol):
-    """A maker. Stateless and safe to call from several threads with different weights."""
+    """A maker. Stateless and safe to call from several threads with different weights.
+
+    Every operation may raise MemoryError, after which its weights are not to be relied on, and DeviceLost.
+    """
 
     @property
     def name(self) -> str:

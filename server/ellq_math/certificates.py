@@ -39,6 +39,10 @@ class NeuronCertificate:
     tail_l2: Array
     """l_2 norm: no output moves by more than B times this when the input's l_2 norm is at most B."""
 
+    def __getitem__(self, neurons: slice) -> "NeuronCertificate":
+        """Return the bounds of some of the neurons."""
+        return NeuronCertificate(self.tail_l1[neurons], self.tail_l2[neurons])
+
 
 @dataclass(frozen=True)
 class LayerCertificate:

@@ -59,6 +59,10 @@ class Cut:
     width: int
     """Weights in a full group."""
 
+    def __getitem__(self, rows: slice) -> "Cut":
+        """Return the cut of some of the rows."""
+        return Cut(self.threshold[rows], self.ties_kept[rows], self.kept[rows], self.width)
+
 
 @dataclass(frozen=True)
 class Tails:
@@ -76,6 +80,10 @@ class Tails:
     """(neurons,) int64."""
     zeros: Counts
     """(neurons,) int64: exact zeros after the cut."""
+
+    def __getitem__(self, neurons: slice) -> "Tails":
+        """Return the tails of some of the neurons."""
+        return Tails(self.l1[neurons], self.l2_squared[neurons], self.exponents[neurons], self.zeros[neurons])
 
 
 @dataclass(frozen=True)

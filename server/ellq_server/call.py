@@ -4,7 +4,8 @@ Plain and synchronous: an iterator of request bytes in, an iterator of events ou
 gRPC begin on either side of it.
 """
 
-from collections.abc import Generator, Iterator
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -17,10 +18,11 @@ from ellq_server.header import Header, header_length, parse_header
 from ellq_server.held import NetworkReply, hold_all
 from ellq_server.limits import Limits, needed_bytes
 from ellq_server.network_plans import check_axes, fit_moments, neuron_axes, read_network
-from ellq_server.planning import Planning, plan_tensors
+from ellq_server.planning import Plan, Planning, plan_tensors
 from ellq_server.pooled import PooledCut, SketchBuilder, threshold_of_sketch
-from ellq_server.refusals import InvalidRequest
+from ellq_server.refusals import EllqError, InvalidRequest
 from ellq_server.requests import Request
+from ellq_server.runs import Arrived, runs_of, work_together
 from ellq_server.scoped_rules import Scope
 from ellq_server.sentence import apply, change, finish, orders_of, read, receive
 from ellq_server.sketched_budgets import SketchedReply, check_sensitivities, count_costs, cut_by_sketch
@@ -122,7 +124,7 @@ def _answer(
         elif request.spends_budget and request.rule and request.sketch:
             reply = yield from cut_by_sketch(bench, stream, planning, request.sketch, request.rule)
         else:
-            yield from _one_by_one(bench, stream, planning, builder)
+            yield from _in_order(bench, stream, planning, builder)
         stream.expect_end()
         sketch = builder.build() if builder else None
         yield Closing(sketch, reply or _absence(request), stream.waited_seconds)
@@ -137,25 +139,40 @@ def _absence(request: Request) -> Absence:
     return Absence.TOO_LARGE
 
 
-def _one_by_one(bench: Workbench, stream: ByteStream, planning: Planning, builder: SketchBuilder | None) -> Iterator[Outcome]:
-    """Finish every tensor before the next is read."""
+def _in_order(bench: Workbench, stream: ByteStream, planning: Planning, builder: SketchBuilder | None) -> Iterator[Outcome]:
+    """Finish every tensor, or run of small ones, before the next is read."""
     request = bench.request
     pooled = None
     if request.rule and request.sketch and not builder:
         pooled = PooledCut(threshold_of_sketch(request.sketch, request.rule.pool_rule, ignore_zeros=request.ignore_zeros))
-    for plan in planning.plans:
-        # no name for what comes of it: it would keep the weights of one tensor while the next is read
-        yield _finished(bench, receive(bench, plan, read(stream, plan)), pooled, builder)
+    for plans in runs_of(planning.plans):
+        run, error = _read_run(stream, plans)
+        done = work_together(bench, run) if len(run) > 1 and not builder else {}
+        while run:  # without names for what is taken: they would keep the weights of one tensor while the next is worked on
+            yield done.pop(run[0].plan.position) if run[0].plan.position in done else _alone(bench, run[0], builder, pooled)
+            run.popleft()
+        if error is not None:
+            raise error
 
 
-def _finished(
-    bench: Workbench, measured: Measured | Outcome, pooled: PooledCut | None, builder: SketchBuilder | None
-) -> Outcome:
-    """Return what becomes of a tensor."""
+def _read_run(stream: ByteStream, plans: Sequence[Plan]) -> tuple[deque[Arrived], EllqError | None]:
+    """Return the tensors that came, and why the others did not: what is wrong with the first is told before."""
+    run = deque[Arrived]()
+    try:
+        for plan in plans:
+            run.append(Arrived(plan, read(stream, plan)))
+    except EllqError as error:
+        return run, error
+    return run, None
+
+
+def _alone(bench: Workbench, arrived: Arrived, builder: SketchBuilder | None, pooled: PooledCut | None) -> Outcome:
+    """Finish one tensor."""
+    plan, request = arrived.plan, bench.request
+    measured = receive(bench, plan, arrived.stored)
     if isinstance(measured, Outcome):
         return measured
-    plan = measured.plan
-    rule = plan.rule or bench.request.rule
+    rule = plan.rule or request.rule
     if builder and plan.rule is None:
         builder.add(bench, measured.selected)
     if rule is None or (builder and plan.rule is None):

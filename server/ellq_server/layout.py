@@ -11,12 +11,12 @@ from ellq_server.planning import Plan
 
 def to_rows(plan: Plan, stored: memoryview) -> memoryview:
     """Return the weights in neuron-major order; the very buffer when they are stored that way."""
-    return stored if _is_neuron_major(plan) else _transposed(plan, stored, forwards=True)
+    return stored if is_neuron_major(plan) else _transposed(plan, stored, forwards=True)
 
 
 def from_rows(plan: Plan, rows: memoryview) -> memoryview:
     """Return the weights as stored; the very buffer when that is neuron-major order."""
-    return rows if _is_neuron_major(plan) else _transposed(plan, rows, forwards=False)
+    return rows if is_neuron_major(plan) else _transposed(plan, rows, forwards=False)
 
 
 def numbers(plan: Plan, payload: bytes | memoryview) -> Array:
@@ -35,7 +35,8 @@ def _order(plan: Plan) -> list[int]:
     return [*plan.neuron_axis, *(axis for axis in range(len(plan.entry.shape)) if axis not in plan.neuron_axis)]
 
 
-def _is_neuron_major(plan: Plan) -> bool:
+def is_neuron_major(plan: Plan) -> bool:
+    """Return whether the rows of neurons are stored one after the other."""
     return plan.neuron_axis == tuple(range(len(plan.neuron_axis)))
 
 

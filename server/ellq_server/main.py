@@ -23,10 +23,14 @@ from ellq_server.warm_up import fill_cold_cache
 EXIT_OK = 0
 EXIT_USAGE = 2
 EXIT_CANNOT_LISTEN = 5
+EXIT_DEVICE_LOST = 6
 
 
 def serve(arguments: Sequence[str]) -> int:
-    """Run a server until SIGTERM or SIGINT and return the exit code: 0 drained, 2 wrong settings, 5 cannot listen."""
+    """Run a server until SIGTERM or SIGINT, or until its device computes no more, and return the exit code.
+
+    0 drained, 2 wrong settings, 5 cannot listen, 6 the device was lost: whoever starts servers starts another.
+    """
     share_arenas()
     try:
         refuse_unknown_names()
@@ -39,28 +43,28 @@ def serve(arguments: Sequence[str]) -> int:
         server = Server(settings)
         if settings.kernels == "cpu":
             fill_cold_cache()
-        asyncio.run(_run(server))
+        return asyncio.run(_run(server))
     except (KernelsUnavailable, UnusableCertificate, UnusablePrefix, ReferencesUnavailable) as error:
         print(f"ellq serve: {error}", file=sys.stderr)
         return EXIT_USAGE
     except CannotListen as error:
         print(f"ellq serve: {error}", file=sys.stderr)
         return EXIT_CANNOT_LISTEN
-    return EXIT_OK
 
 
-async def _run(server: Server) -> None:
-    stop = asyncio.Event()
+async def _run(server: Server) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, server.leave.set)
     await server.start()
-    await stop.wait()
+    await server.leave.wait()
     await server.drain()
-    if server.busy:
-        # A thread in the middle of a kernel cannot be stopped, and the interpreter would wait for it at its end. Nothing is
-        # kept here, so nothing is lost.
+    code = EXIT_DEVICE_LOST if server.device_lost else EXIT_OK
+    if server.busy or server.device_lost:
+        # A thread in the middle of a kernel cannot be stopped, and the interpreter would wait for it at its end; what is left
+        # on a lost device cannot be freed. Nothing is kept here, so nothing is lost.
         logging.shutdown()
-        os._exit(EXIT_OK)
+        os._exit(code)
+    return code
 
 
 def _explained(error: Exception) -> str:

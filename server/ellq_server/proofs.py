@@ -1,5 +1,7 @@
 """What is certified about one changed tensor, measured on the very weights that are sent and checked against what is known."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ellq_math.blocks import in_blocks
@@ -16,25 +18,49 @@ from ellq_server.scoped_rules import ScopedRule
 from ellq_server.workbench import Bound, Changed, Choice, MeanSquare, Measured, Proof, Workbench
 
 
+@dataclass(frozen=True)
+class NeuronProof:
+    """What is certified of neurons, each by itself: those of one tensor, or of several with the same fan-in."""
+
+    neurons: NeuronCertificate
+    bounds: tuple[Array, Array] | None
+    """Of the l_1 and l_2 tails, (neurons,) each; None where Stechkin's theorem does not apply."""
+
+    def __getitem__(self, neurons: slice) -> "NeuronProof":
+        """Return what is certified of some of them."""
+        bounds = self.bounds and (self.bounds[0][neurons], self.bounds[1][neurons])
+        return NeuronProof(self.neurons[neurons], bounds)
+
+
 def prove(bench: Workbench, changed: Changed, scoped: ScopedRule) -> Proof:
     """Return what is certified. Errors: CertificateRefuted when two independent findings contradict each other."""
-    stats = changed.measured.neurons
-    neurons = certify_neurons(changed.tails, fan_in=stats.fan_in)
+    return prove_tensor(bench, changed, prove_neurons(bench, changed, scoped))
+
+
+def prove_neurons(bench: Workbench, changed: Changed, scoped: ScopedRule) -> NeuronProof:
+    """Return what is certified of each neuron. Errors: CertificateRefuted."""
+    neurons = certify_neurons(changed.tails, fan_in=changed.measured.neurons.fan_in)
     if changed.choice is not None and changed.dead is None:
         _recount(changed.measured, changed.tails, changed.choice)
+    return NeuronProof(neurons, _bounds(bench, changed, scoped, neurons))
+
+
+def prove_tensor(bench: Workbench, changed: Changed, proved: NeuronProof) -> Proof:
+    """Return what is certified of a tensor, given what is of its neurons."""
+    stats, bounds = changed.measured.neurons, proved.bounds
     cut, whole = cut_norm(changed.tails, fan_in=stats.fan_in, replaced=changed.choice is None), whole_norm(stats)
     return Proof(
         changed=changed,
-        neurons=neurons,
-        layer=summarise(neurons, cut, whole),
-        bound=_bound(bench, changed, scoped, neurons),
+        neurons=proved.neurons,
+        layer=summarise(proved.neurons, cut, whole),
+        bound=bounds and Bound(tail_l1_max=float(bounds[0].max()), tail_l2_max=float(bounds[1].max())),
         mean_square=_mean_square(bench, changed.measured),
         cut_norm=cut,
         whole_norm=whole,
     )
 
 
-def _bound(bench: Workbench, changed: Changed, scoped: ScopedRule, neurons: NeuronCertificate) -> Bound | None:
+def _bounds(bench: Workbench, changed: Changed, scoped: ScopedRule, neurons: NeuronCertificate) -> tuple[Array, Array] | None:
     """Return what was proved of the cut before, and hold against it what was measured after.
 
     None where the cut did not take the smallest of what selection works on, of which alone the theorem speaks: n_of_m keeps
@@ -50,7 +76,7 @@ def _bound(bench: Workbench, changed: Changed, scoped: ScopedRule, neurons: Neur
             neurons = certify_neurons(bench.kernels.tails(by.handle, choice.cut), fan_in=by.neurons.fan_in)
         _recheck(measured, neurons.tail_l1, bound_l1)
         _recheck(measured, neurons.tail_l2, bound_l2)
-    return Bound(tail_l1_max=float(bound_l1.max()), tail_l2_max=float(bound_l2.max()))
+    return bound_l1, bound_l2
 
 
 def _mean_square(bench: Workbench, measured: Measured) -> MeanSquare | None:

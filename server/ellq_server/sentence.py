@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ellq_kernels.contract import Kernels
-from ellq_math.allocation import Allocation, allocate, fixed_points, pool_target, tail_budgets
+from ellq_math.allocation import allocate, fixed_points, pool_target, tail_budgets
 from ellq_math.distributions import Distribution, describe
 from ellq_math.pooling import fold
 from ellq_math.rules import CountRule, ErrorBudget, Lasso, Tail, orders_for
@@ -97,7 +97,7 @@ def _choose(bench: Workbench, measured: Measured, scoped: ScopedRule) -> Choice:
         cut = kernels.keep_within(by.handle, tail_budgets(rule, kernels.unit_totals(by.handle, fixed)), fixed)
         return Choice(cut, kept_within=int(cut.kept.sum()))
     allocation = allocate(rule, by.neurons, ignore_zeros=bench.request.ignore_zeros)
-    return Choice(kernels.keep_largest(by.handle, allocation.kept, width=allocation.width), _floor(allocation))
+    return Choice(kernels.keep_largest(by.handle, allocation.kept, width=allocation.width), allocation.kept_floor)
 
 
 def _choose_in_layer(bench: Workbench, by: Magnitudes, rule: CountRule | Tail) -> Choice:
@@ -107,7 +107,7 @@ def _choose_in_layer(bench: Workbench, by: Magnitudes, rule: CountRule | Tail) -
     cut, _ = kernels.cut_at(by.handle, threshold=threshold.magnitude, ties_kept=threshold.ties_kept)
     if isinstance(rule, Tail):
         return Choice(cut, kept_within=threshold.kept)
-    return Choice(cut, _floor(allocate(rule, by.layer, ignore_zeros=ignore_zeros)))
+    return Choice(cut, allocate(rule, by.layer, ignore_zeros=ignore_zeros).kept_floor)
 
 
 def keep_all(bench: Workbench, measured: Measured) -> Choice:
@@ -115,10 +115,6 @@ def keep_all(bench: Workbench, measured: Measured) -> Choice:
     plan = measured.plan
     kept = np.full((plan.neurons, 1), plan.fan_in)
     return Choice(bench.kernels.keep_largest(measured.weights, kept, width=plan.fan_in))
-
-
-def _floor(allocation: Allocation) -> int | None:
-    return None if allocation.kept_floor is None else int(allocation.kept_floor.sum())
 
 
 def apply(bench: Workbench, measured: Measured, choice: Choice) -> Changed:

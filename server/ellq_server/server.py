@@ -48,6 +48,9 @@ class Server:
         self._house = House(_make_kernels(settings), limits, self._admission)
         self._health: Any = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue]
         self._stop_metrics = lambda: None
+        self.leave = asyncio.Event()
+        """Set when it is time to `drain`: by whoever runs the server, or because the device computes no more."""
+        self.device_lost = False
 
     async def start(self) -> None:
         """Listen and serve. Errors: CannotListen."""
@@ -55,7 +58,9 @@ class Server:
         # compiled or loaded before anybody is told SERVING, so that no call pays for it and no probe passes too early
         await asyncio.get_running_loop().run_in_executor(self._threads, warm_up, self._house.kernels)
         self._server = grpc.aio.server(interceptors=[MetricsInterceptor(self.metrics)], options=_options(settings))
-        servicer = CompressionServicer(self._house, self._doors, self.metrics, self._threads, settings.idle_seconds)
+        servicer = CompressionServicer(
+            self._house, self._doors, self.metrics, self._threads, settings.idle_seconds, self._lose_device
+        )
         servicer.add_to(self._server)
         self._serve_health(self._server)
         if settings.reflection:
@@ -96,6 +101,10 @@ class Server:
     def busy(self) -> bool:
         """Whether a call still computes: after `drain`, one that outlived its time."""
         return self._admission.calls > 0
+
+    def _lose_device(self) -> None:
+        self.device_lost = True
+        self.leave.set()
 
     def _serve_health(self, server: grpc.aio.Server) -> None:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from ellq.v1 import compression_pb2 as pb
 from ellq.v1.frames import ANALYZE_REQUEST, COMPRESS_REQUEST, COMPRESS_RESPONSE, Data
+from ellq_kernels.contract import DeviceLost
 from ellq_server.admission import RETRY_AFTER_SECONDS, Place
 from ellq_server.bridge import run_in_thread
 from ellq_server.bunches import events_ahead
@@ -25,6 +26,7 @@ from ellq_server.references.places import Places, opened
 from ellq_server.refusals import (
     Busy,
     Defect,
+    Draining,
     EllqError,
     InvalidRequest,
     TruncatedStream,
@@ -51,6 +53,8 @@ class CompressionServicer:
     metrics: Metrics
     threads: Executor
     idle_seconds: float
+    on_device_lost: Callable[[], None]
+    """Told, in the event loop, that no call will be answered here any more."""
 
     async def Analyze(self, request_iterator: AsyncIterator[RequestFrame], context: Context) -> None:
         """Measure."""
@@ -110,6 +114,11 @@ class CompressionServicer:
         except DecodeError as error:  # of a frame of the request: nothing else is parsed here
             message = f"a frame that is no message of the contract: {shorten(str(error))}"
             self._refuse(InvalidRequest(message, reason="EMPTY_FRAME", field="frame"), context)
+        except DeviceLost:
+            log.exception("device lost")
+            self.on_device_lost()
+            message = "this replica has lost its device and is shutting down; another one will answer"
+            self._refuse(Draining(message, retry_after_seconds=RETRY_AFTER_SECONDS), context)
         except MemoryError as error:
             log.exception("out of memory")
             message = f"this replica has no memory left for the call: {shorten(str(error))}"

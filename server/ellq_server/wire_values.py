@@ -157,7 +157,8 @@ def _add_proof(wire: pb.TensorReport, proof: Proof) -> None:
     changed, choice = proof.changed, proof.changed.choice
     allocation = pb.Allocation(kept=int(changed.kept.sum()), zeros=int(changed.tails.zeros.sum()))
     if choice is not None:
-        allocation.MergeFrom(pb.Allocation(kept_floor=choice.kept_floor, kept_within=choice.kept_within))
+        floor = None if choice.kept_floor is None else int(choice.kept_floor.sum())
+        allocation.MergeFrom(pb.Allocation(kept_floor=floor, kept_within=choice.kept_within))
     if changed.dead is not None:
         allocation.dead_neurons, allocation.dead_weights = changed.dead.neurons, changed.dead.weights
     wire.allocation.CopyFrom(allocation)

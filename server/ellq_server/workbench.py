@@ -92,7 +92,8 @@ class Choice:
     """What a rule decided for a tensor."""
 
     cut: Cut
-    kept_floor: int | None = None
+    kept_floor: Counts | None = None
+    """Of each neuron, or of the layer as one row. Shape: (rows,)."""
     kept_within: int | None = None
     keys: Weights | None = None
     """What the cut goes by; None: the magnitudes of the weights."""

@@ -21,6 +21,7 @@ from ellq_kernels.demands import (
 )
 from ellq_kernels.ranks import kth_by_digits
 from ellq_kernels.reference.arithmetic import FLOATS, above, canonical_sum, on_device, pool_units_of, power, scaled
+from ellq_kernels.reference.device_errors import on_a_device
 from ellq_kernels.reference.weights import ReferenceWeights
 from ellq_kernels.scaling import UnitScale, scale_down, scale_exponents, unit_scale
 from ellq_math.lasso import lasso
@@ -30,6 +31,7 @@ from ellq_math.sums import Array
 from ellq_math.values import Counts, Cut, FixedPoints, Histogram, PoolUnits, RowStatistics, Tails
 
 
+@on_a_device
 class ReferenceKernels:
     """ellq_kernels.contract.Kernels in torch, on "cpu" or "cuda"."""
 

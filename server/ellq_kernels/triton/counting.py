@@ -4,7 +4,7 @@ import torch
 import triton.language as tl
 
 from ellq_kernels.cuts import row_cuts
-from ellq_kernels.triton.jit import NO_FUSION, kernel
+from ellq_kernels.triton.jit import kernel, launch
 from ellq_kernels.triton.layout import Layout, chunks_of, lay_out
 from ellq_kernels.triton.reading import infinity_key, key_of, magnitude_of, place
 from ellq_kernels.triton.units import shares_of, unit_scales
@@ -19,7 +19,8 @@ def first_nonfinite(weights: TritonWeights) -> int | None:
     """Return the flat index of the first NaN or infinity."""
     layout = _layout(weights)
     found = torch.empty(layout.stretches, dtype=torch.int64, device=weights.device)
-    place_nonfinite[(len(layout.tiles),)](
+    launch(
+        place_nonfinite, (len(layout.tiles),),
         weights.bits, layout.tiles, found, weights.bits.numel(),
         DTYPE=weights.dtype, ROWS=layout.per_tile, WIDTH=CHUNK, ALIGNMENT=layout.alignment,
         INFINITY=infinity_key(weights.dtype),
@@ -32,9 +33,10 @@ def unit_totals(weights: TritonWeights, fixed: FixedPoints) -> Counts:
     """Return the units of every row, rounded down."""
     layout = _layout(weights)
     found = torch.empty(layout.stretches, dtype=torch.int64, device=weights.device)
-    total_units[(len(layout.tiles),)](
+    launch(
+        total_units, (len(layout.tiles),),
         weights.bits, layout.tiles, unit_scales(fixed, weights.dtype, upper=False, device=weights.device), found, layout.rows,
-        DTYPE=weights.dtype, ROWS=layout.per_tile, WIDTH=CHUNK, ALIGNMENT=layout.alignment, **NO_FUSION,
+        DTYPE=weights.dtype, ROWS=layout.per_tile, WIDTH=CHUNK, ALIGNMENT=layout.alignment,
     )  # fmt: skip
     return found.view(weights.neurons, -1).sum(dim=1).cpu().numpy()
 
@@ -46,7 +48,8 @@ def cut_at(weights: TritonWeights, *, threshold: float, ties_kept: int) -> tuple
     bound = torch.tensor(
         [threshold], dtype=torch.float64, device=weights.device
     )  # a float argument would arrive in single precision
-    compare[(len(layout.tiles),)](
+    launch(
+        compare, (len(layout.tiles),),
         weights.bits, layout.tiles, bound, found, layout.stretches,
         DTYPE=weights.dtype, ROWS=layout.per_tile, WIDTH=CHUNK, ALIGNMENT=layout.alignment,
     )  # fmt: skip

@@ -11,7 +11,7 @@ import torch
 import triton.language as tl
 
 from ellq_kernels.scaling import scale_exponents
-from ellq_kernels.triton.jit import NO_FUSION, kernel
+from ellq_kernels.triton.jit import kernel, launch
 from ellq_kernels.triton.layout import Span, chunks_of, sources, tiles_of
 from ellq_kernels.triton.marking import marks_of
 from ellq_kernels.triton.measuring import magnitudes_of, scales_of
@@ -68,14 +68,15 @@ def _pass(
     places = zip(sources(keys), cuts, (groups.cumsum() - groups).tolist(), strict=True)
     described = np.array([(source, cut.width, cut.threshold.shape[1], first) for source, cut, first in places], np.int64)
     table = torch.from_numpy(np.repeat(described, tiles_of(spans, layout.per_tile), axis=0)).to(device)
-    cut_chunks[(len(layout.tiles),)](
+    launch(
+        cut_chunks, (len(layout.tiles),),
         weights[0].bits, keys[0].bits, layout.tiles, table, above, end,
         scales, sums.columns, sums.largest,
         layout.rows, layout.stretches, -(-layout.longest // LANES.value),
         DTYPE=weights[0].dtype, KEY_DTYPE="" if own else keys[0].dtype,
         ROWS=layout.per_tile, ALIGNMENT=layout.alignment, KEY_ALIGNMENT=math.gcd(layout.alignment, *sources(keys)),
         GROUPED=int(groups.sum()) > layout.rows, PLACE=tl.int64 if max(cut.width for cut in cuts) > WIDE else tl.int32,
-        WRITE=write, **NO_FUSION,
+        WRITE=write,
     )  # fmt: skip
     return fold_rows(sums, spans)
 

@@ -2,10 +2,9 @@
 
 import numpy as np
 import torch
-import triton
 import triton.language as tl
 
-from ellq_kernels.triton.jit import NO_FUSION, kernel
+from ellq_kernels.triton.jit import kernel, launch
 from ellq_kernels.triton.reading import key_of, magnitude_of
 from ellq_kernels.triton.units import pool_units_of
 from ellq_kernels.triton.weights import TritonWeights
@@ -37,9 +36,10 @@ def histogram(weights: TritonWeights, *, level: int, prefix: int, units: PoolUni
 def _counts_of_keys(weights: TritonWeights, *, level: int, prefix: int, units: PoolUnits | None) -> list[Counts]:
     """Return weights, and units rounded up and down, by digit: 2^15 keys are counted, the rest follows on the host."""
     counts = torch.zeros((COPIES, 2**15), dtype=torch.int64, device=weights.device)
-    count_keys[(triton.cdiv(weights.bits.numel(), BLOCK),)](
-        weights.bits, counts, weights.bits.numel(), DTYPE=weights.dtype, COPIES=COPIES, BLOCK=BLOCK
-    )
+    launch(
+        count_keys, _programs(weights),
+        weights.bits, counts, weights.bits.numel(), DTYPE=weights.dtype, COPIES=COPIES, BLOCK=BLOCK,
+    )  # fmt: skip
     by_key = counts.sum(dim=0).cpu().numpy()
     keys = np.flatnonzero(by_key)
     magnitudes = decode(keys.astype(np.uint16), weights.dtype)
@@ -58,12 +58,17 @@ def _counts_of_digits(weights: TritonWeights, *, level: int, prefix: int, units:
     bins = 2 ** DIGITS[level]
     counts = torch.zeros((WIDE_COPIES, 1 if units is None else 3, bins), dtype=torch.int64, device=weights.device)
     wanted = torch.tensor([prefix, 0 if units is None else 2**units.bits], dtype=torch.int64, device=weights.device)
-    count_digits[(triton.cdiv(weights.bits.numel(), BLOCK),)](
+    launch(
+        count_digits, _programs(weights),
         weights.bits, counts, wanted, weights.bits.numel(), bins,
         DTYPE=weights.dtype, P=0 if units is None else units.p, SHIFT=_shift(level), DIGIT=DIGITS[level],
-        COPIES=WIDE_COPIES, BLOCK=BLOCK, **NO_FUSION,
+        COPIES=WIDE_COPIES, BLOCK=BLOCK,
     )  # fmt: skip
     return list(counts.sum(dim=0).cpu().numpy())
+
+
+def _programs(weights: TritonWeights) -> tuple[int]:
+    return (-(-weights.bits.numel() // BLOCK),)
 
 
 def _shift(level: int) -> int:

@@ -1,11 +1,13 @@
 """The GPU maker: weights live on the device, and every operation that rules need often is a Triton kernel."""
 
+import subprocess
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from triton import knobs
+from triton.runtime import driver
 
 from ellq_kernels.demands import (
     demand_alike,
@@ -16,6 +18,7 @@ from ellq_kernels.demands import (
     weight_bits,
 )
 from ellq_kernels.ranks import kth_by_digits
+from ellq_kernels.reference.device_errors import on_a_device
 from ellq_kernels.reference.maker import ReferenceKernels
 from ellq_kernels.triton.counting import cut_at, first_nonfinite, unit_totals
 from ellq_kernels.triton.cutting import cut_many
@@ -28,11 +31,13 @@ from ellq_math.sums import Array
 from ellq_math.values import Counts, Cut, FixedPoints, Histogram, PoolUnits, RowStatistics, Tails
 
 
+@on_a_device
 class TritonKernels:
     """ellq_kernels.contract.Kernels on a CUDA device; where Triton interprets (TRITON_INTERPRET=1), slowly on the CPU.
 
-    Beside the contract, `measure_many`, `keep_largest_many` and `apply_many` take lists of tensors of one dtype, so that small
-    ones do not starve the device. What rules need rarely (keys, differences, dead neurons, LASSO) is the reference maker's.
+    Beside the contract, and for who uses kernels without the service, `measure_many`, `keep_largest_many` and `apply_many` take
+    lists of tensors of one dtype, so that small ones do not starve the device; the service makes rows of small tensors into one
+    matrix before any maker sees them. What rules need rarely (keys, differences, dead neurons, LASSO) is the reference maker's.
     """
 
     name = "triton"
@@ -41,6 +46,8 @@ class TritonKernels:
         interpreted = bool(knobs.runtime.interpret)
         if not interpreted and not torch.cuda.is_available():
             raise RuntimeError("triton kernels need a CUDA device, and torch sees none")
+        if not interpreted:
+            _demand_driver()
         self.device = "cpu" if interpreted else "cuda"
         self._reference = ReferenceKernels(device=self.device)
         self._staging = Staging()
@@ -162,6 +169,18 @@ class TritonKernels:
             demand_alike(one, chooser)
             demand_cut(one, cut)
         return cut_many(weights, cuts, keys, write=write)
+
+
+def _demand_driver() -> None:
+    """Let Triton bind the driver of the device now, at start: it compiles some C for that, once, into its cache.
+
+    Raises RuntimeError where it cannot.
+    """
+    try:
+        _ = driver.active
+    except (RuntimeError, AssertionError, OSError, subprocess.SubprocessError) as error:
+        wanted = "a C compiler, the headers of Python, libcuda.so.1 and a writable TRITON_CACHE_DIR"
+        raise RuntimeError(f"triton kernels need {wanted}: {type(error).__name__}: {error}") from error
 
 
 def _demand_one_dtype(weights: Sequence[TritonWeights]) -> None:

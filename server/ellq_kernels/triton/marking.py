@@ -6,7 +6,7 @@ import torch
 import triton.language as tl
 
 from ellq_kernels.reference.arithmetic import FLOATS
-from ellq_kernels.triton.jit import kernel
+from ellq_kernels.triton.jit import kernel, launch
 from ellq_kernels.triton.layout import lay_out, next_power_of_two, spans_of
 from ellq_kernels.triton.reading import key_of, place
 from ellq_kernels.triton.weights import Marks, TritonWeights
@@ -25,7 +25,8 @@ def marks_of(weights: TritonWeights, cut: Cut) -> Marks:
     width = min(next_power_of_two(cut.width), BLOCK)
     layout = lay_out(spans_of([weights], [cut.width]), per_tile=BLOCK // width, device=weights.device)
     end = torch.empty(layout.stretches, dtype=torch.int64, device=weights.device)
-    mark_groups[(len(layout.tiles),)](
+    launch(
+        mark_groups, (len(layout.tiles),),
         weights.bits, layout.tiles, above, ties, end,
         DTYPE=weights.dtype, ROWS=layout.per_tile, WIDTH=width, ALIGNMENT=layout.alignment,
     )  # fmt: skip

@@ -11,7 +11,7 @@ import torch
 import triton.language as tl
 
 from ellq_kernels.scaling import scale_down, scale_exponents
-from ellq_kernels.triton.jit import NO_FUSION, kernel
+from ellq_kernels.triton.jit import kernel, launch
 from ellq_kernels.triton.layout import Span, chunks_of
 from ellq_kernels.triton.powers import FOLDED, SERIES, device_tables, kinds_of, raise_to
 from ellq_kernels.triton.reading import LANES, fold_lanes, key_of, magnitude_of, place
@@ -67,11 +67,12 @@ def _pass(weights: Sequence[TritonWeights], orders: tuple[float, ...], spans: li
     # a folded table is stored in shared memory at each step, so more threads share it
     layout = chunk_layout(spans, device=device, full=64 if folded < 0 else 128)
     sums = empty_sums(len(orders) + 1, layout)
-    measure_chunks[(len(layout.tiles),)](
+    launch(
+        measure_chunks, (len(layout.tiles),),
         weights[0].bits, layout.tiles, scales_of(exponents, dtype, device), device_tables(orders, dtype, device),
         sums.columns, sums.largest, layout.rows, layout.stretches, -(-layout.longest // LANES.value),
         DTYPE=dtype, KINDS=kinds, ROOT=folded, ROWS=layout.per_tile, ALIGNMENT=layout.alignment,
-        num_warps=max(4, layout.per_tile // 16), **NO_FUSION,
+        num_warps=max(4, layout.per_tile // 16),
     )  # fmt: skip
     return fold_rows(sums, spans)
 

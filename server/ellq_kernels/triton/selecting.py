@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ellq_kernels.triton.choosing import choose_in_registers
-from ellq_kernels.triton.jit import NO_FUSION
+from ellq_kernels.triton.jit import launch
 from ellq_kernels.triton.layout import Layout, lay_out, next_power_of_two, spans_of
 from ellq_kernels.triton.long_rows import choose_long
 from ellq_kernels.triton.measuring import magnitudes_of
@@ -70,11 +70,12 @@ def _choose(
     layout = lay_out(spans_of(weights, widths), per_tile=max(LEAST_TILE // padded, 1) if resident else 1, device=first.device)
     found = torch.empty((4, len(wanted)), dtype=torch.int64, device=wanted.device)
     choose = choose_in_registers if resident else choose_long
-    choose[(len(layout.tiles),)](
+    launch(
+        choose, (len(layout.tiles),),
         first.bits, layout.tiles, wanted, scales if within else wanted, *found, layout.rows,
         DTYPE=first.dtype, ROWS=layout.per_tile, WIDTH=padded if resident else LONG_STEP, WITHIN=within,
         ALIGNMENT=layout.alignment, NOTHING=infinity_key(first.dtype),
-        num_warps=warps_of(padded, wide=wide), **NO_FUSION,
+        num_warps=warps_of(padded, wide=wide),
     )  # fmt: skip
     return _cuts(weights, layout, found)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 import triton.language as tl
 
-from ellq_kernels.triton.jit import NO_FUSION, kernel
+from ellq_kernels.triton.jit import kernel, launch
 from ellq_kernels.triton.layout import Layout, Span, lay_out
 from ellq_kernels.triton.reading import LANES, fold_lanes, place
 from ellq_math.sums import CHUNK
@@ -51,9 +51,10 @@ def fold_rows(chunks: Sums, spans: Sequence[Span]) -> Sums:
         spans = partial
         layout = chunk_layout(spans, device=chunks.largest.device)
         folded = empty_sums(len(chunks.columns), layout)
-        fold_chunks[(len(layout.tiles), len(chunks.columns))](
+        launch(
+            fold_chunks, (len(layout.tiles), len(chunks.columns)),
             chunks.columns, chunks.largest, layout.tiles, folded.columns, folded.largest,
-            chunks.largest.numel(), layout.stretches, -(-layout.longest // LANES.value), ROWS=layout.per_tile, **NO_FUSION,
+            chunks.largest.numel(), layout.stretches, -(-layout.longest // LANES.value), ROWS=layout.per_tile,
         )  # fmt: skip
         chunks = folded
     return chunks

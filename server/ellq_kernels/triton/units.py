@@ -26,6 +26,7 @@ def unit_scales(fixed: FixedPoints, dtype: str, *, upper: bool, device: torch.de
 @kernel
 def shares_of(x: tl.tensor, scales: tl.tensor, rows: tl.tensor, row: tl.tensor, valid: tl.tensor) -> Any:
     """Return the fixed-point shares of magnitudes, not yet integers. Shape: x (ROWS, n); row, valid (ROWS,)."""
+    rows = rows.to(tl.int64)  # four times as many may be more than an int32 holds
     p, first = tl.load(scales + row, mask=valid, other=1.0), tl.load(scales + rows + row, mask=valid, other=0.0)
     second = tl.load(scales + rows * 2 + row, mask=valid, other=0.0)
     resolution = tl.load(scales + rows * 3 + row, mask=valid, other=0.0)
