@@ -29,7 +29,7 @@ from ellq_server.sketched_budgets import SketchedReply, check_sensitivities, cou
 from ellq_server.sketches import Sketch
 from ellq_server.stopwatch import Stopwatch
 from ellq_server.widening import ScaleStore
-from ellq_server.workbench import Measured, Outcome, Workbench
+from ellq_server.workbench import Outcome, Workbench
 
 PARSED_HEADER_RATIO = 32
 """Memory of a parsed header, its entries and plans, for each byte of its text. The worst that was found is 20, for metadata of
