@@ -11,7 +11,7 @@ echo "== starting the server (a first start compiles the kernels, which takes te
 "$BIN/ellq" serve --listen "$socket" --metrics-port 0 --log-format text --log-level warning &
 server=$!
 trap 'kill $server; wait $server || true; rm -rf "$folder"' EXIT
-"$BIN/python" -m ellq_server.probe "$socket" --wait 120
+"$BIN/python" -m ellq_server.probe "$socket" --wait 600
 
 echo "== compressing all-MiniLM-L6-v2: each neuron keeps what its sparsity index says is necessary"
 "$BIN/ellq" compress "$model/model.safetensors" -o "$output/model.safetensors" --force \
