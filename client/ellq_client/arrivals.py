@@ -68,7 +68,8 @@ class UnfinishedTensor:
         """Hold a measurement against the plan, whose neurons are those of the shape: memory is taken by them."""
         plan, got = self.plan, (found.neurons, found.fan_in, found.weights)
         planned = (plan.neurons, plan.fan_in, plan.neurons * plan.fan_in)
-        expect(got == planned, f"neurons, fan-in and weights of {plan.name!r} are {got} in its report and {planned} in its plan")
+        what = f"neurons, fan-in and weights of {plan.name!r}"
+        expect(got == planned, f"{what} are {got} in its report, {planned} in its plan")
 
     def value(self) -> TensorReport:
         """Return the finished report."""

@@ -1,6 +1,6 @@
 """What is asked of weights that the server reads or writes itself: first what is in them, then the same as of any others."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from ellq_client.references import RemoteSink
 from ellq_client.requests import Request
 from ellq_client.results import Analysis, Compression, compression_of
 from ellq_client.retrying import Deadline, Patience
-from ellq_client.sources import Source, WeightSource, open_source
+from ellq_client.sources import Source, WeightSource, is_folder, open_source
 from ellq_client.uris import is_uri
 
 
@@ -39,7 +39,8 @@ def compress(
     source, patience = yield from _opened(weights, patience)
     if not is_uri(output):
         place = None if output is None else Path(output)
-        return (yield from conversations.compress(source, place, request, enclosures, patience))
+        calls = conversations.compress(source, place, request, enclosures, patience, replace_output=replace_output)
+        return (yield from calls)
     request = fitted(request, source, enclosures)
     answer = yield from conversations.compress_into(
         RemoteSink(output, replace=replace_output), source, request, enclosures, patience
@@ -60,7 +61,7 @@ def _opened(weights: WeightSource, patience: Patience) -> Generator[Action, Even
 
 def _check_single(weights: WeightSource, output: str, request: Request) -> None:
     """Refuse what one object cannot hold, before anything is read."""
-    if not isinstance(weights, Mapping) and not is_uri(weights) and Path(weights).is_dir():
+    if not is_uri(weights) and is_folder(weights):
         raise InvalidOutput(
             f"{output}: a folder is written as a folder on this side; by reference it is one object, shard by shard"
         )

@@ -20,7 +20,6 @@ from typing import TypeVar
 from ellq.v1 import compression_pb2 as pb
 from ellq_client.actions import RECEIVE, Action, Deliver, Event, Method, Open, Upload, Wait
 from ellq_client.answers import Answer
-from ellq_client.arrivals import read_plan
 from ellq_client.contract import expect
 from ellq_client.enclosures import Enclosures
 from ellq_client.errors import DeadlineExceeded, EllqError, InvalidRequest, ProtocolError
@@ -29,7 +28,7 @@ from ellq_client.frames import RequestFrame
 from ellq_client.mirror import mirror
 from ellq_client.outputs import open_sink
 from ellq_client.packed_sink import PackedSink
-from ellq_client.references import RemoteSource, name_places
+from ellq_client.references import Listing, RemoteSource, name_places
 from ellq_client.reordering import LastLayerFirst
 from ellq_client.requests import Request
 from ellq_client.results import Analysis, Compression, analysis_of, compression_of
@@ -37,7 +36,7 @@ from ellq_client.retrying import RETRIED, Deadline, Patience
 from ellq_client.rules import ErrorBudget
 from ellq_client.sinks import ArraySink, Sink
 from ellq_client.sources import Source
-from ellq_client.values import Capabilities, TensorPlan, TensorReport
+from ellq_client.values import Capabilities, TensorReport
 
 Value = TypeVar("Value")
 
@@ -55,10 +54,10 @@ def analyze(source: Source, request: Request, enclosures: Enclosures, patience: 
 
 
 def compress(
-    source: Source, output: Path | None, request: Request, enclosures: Enclosures, patience: Patience
+    source: Source, output: Path | None, request: Request, enclosures: Enclosures, patience: Patience, *, replace_output: bool
 ) -> Generator[Action, Event, Compression]:
     """Compress the weights into a file, or into memory without an output. Whatever ends it early leaves nothing behind."""
-    sink = open_sink(source, output, request.encoding)
+    sink = open_sink(source, output, request.encoding, replace=replace_output)
     request = fitted(request, source, enclosures)
     try:
         answer = yield from compress_into(sink, source, request, enclosures, patience)
@@ -85,15 +84,12 @@ def describe(uri: str, deadline: Deadline) -> Generator[Action, Event, RemoteSou
 
     def attempt(timeout_seconds: float) -> Generator[Action, Event, RemoteSource]:
         yield Open("Analyze", Upload(options), timeout_seconds)
-        manifest, plans = pb.Manifest(), list[TensorPlan]()
+        listing = Listing(uri)
         while (frame := (yield RECEIVE)) is not None:
             expect(isinstance(frame, pb.AnalyzeResponse), "no answer to Analyze")
             assert isinstance(frame, pb.AnalyzeResponse)
-            if frame.HasField("manifest"):
-                manifest = frame.manifest
-            plans += map(read_plan, frame.plans.plans)
-        expect(len(plans) == manifest.tensors, "not as many plans as tensors")
-        return RemoteSource(uri, manifest, plans)
+            listing.take(frame)
+        return listing.source()
 
     return (yield from _persist(attempt, deadline))
 

@@ -9,9 +9,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from ellq_client.errors import ServerExtraMissing
+from ellq_client.errors import ServerExtraMissing, ServerUnusable
 
 _INSTALL = "pip install 'ellq[server]'"
+_ANOTHER = "name another one (Client('host:port'), --server or ELLQ_SERVER)"
 
 
 @dataclass(frozen=True)
@@ -29,20 +30,19 @@ class EmbeddedServer:
 
 
 def start_server() -> EmbeddedServer:
-    """Start a server on a Unix socket that only this user can reach. Errors: ServerExtraMissing."""
+    """Start a server on a Unix socket that only this user can reach. Errors: ServerUnusable."""
     try:
-        start = _server_room("embedded").start
+        room = _server_room("embedded")
     except ImportError as error:
-        raise ServerExtraMissing(
-            f"the server to run in this process cannot be loaded ({error}): {_INSTALL}, or name another one "
-            "(Client('host:port'), --server or ELLQ_SERVER)"
-        ) from error
+        raise _not_loaded(error, "the server to run in this process cannot be loaded", _ANOTHER) from error
     directory = Path(tempfile.mkdtemp(prefix="ellq-"))  # mode 0700
     socket = directory / "server.sock"
     try:
-        return EmbeddedServer(f"unix:{socket}", start(str(socket)), directory)
-    except BaseException:
+        return EmbeddedServer(f"unix:{socket}", room.start(str(socket)), directory)
+    except BaseException as error:
         shutil.rmtree(directory, ignore_errors=True)
+        if isinstance(error, room.CANNOT_START):
+            raise ServerUnusable(f"the server to run in this process cannot start: {error}; or {_ANOTHER}") from error
         raise
 
 
@@ -78,12 +78,19 @@ def close_before_threads_are_joined(connection: Closable) -> None:
 
 
 def serve(arguments: list[str]) -> int:
-    """Run a server for others until it is told to stop, and return its exit code. Errors: ServerExtraMissing."""
+    """Run a server for others until it is told to stop, and return its exit code. Errors: ServerUnusable."""
     try:
         run = _server_room("main").serve
     except ImportError as error:
-        raise ServerExtraMissing(f"`ellq serve` needs the server, which cannot be loaded ({error}): {_INSTALL}") from error
+        raise _not_loaded(error, "`ellq serve` needs the server, which cannot be loaded") from error
     return run(arguments)
+
+
+def _not_loaded(error: ImportError, what: str, *ways_out: str) -> ServerUnusable:
+    """Return the error of a server that does not load: only where something is missing, installing it is a way out."""
+    missing = isinstance(error, ModuleNotFoundError)
+    ways = ", or ".join((_INSTALL, *ways_out) if missing else ways_out)
+    return (ServerExtraMissing if missing else ServerUnusable)(f"{what} ({error})" + (ways and f": {ways}"))
 
 
 def _server_room(module: str) -> Any:

@@ -27,7 +27,8 @@ EllqError
 ├── OutputError                 the result cannot be written here
 │   └── InvalidOutput           not at this place or under this name; name another
 ├── ReportError                 a report file that cannot be read
-├── ServerExtraMissing          no server was named and none is installed
+├── ServerUnusable              no server was named, and the one to run in this process cannot start
+│   └── ServerExtraMissing      because it is not installed
 ├── ExtraMissing                a package that only this needs is not installed
 └── ClaimRefuted                verify found a false claim
 
@@ -61,6 +62,7 @@ __all__ = [
     "ReportError",
     "ServerDefect",
     "ServerExtraMissing",
+    "ServerUnusable",
     "SourceError",
     "TlsFailure",
     "TooLarge",
@@ -198,7 +200,11 @@ class ReportError(EllqError):
     """A report file is no report that this version can read."""
 
 
-class ServerExtraMissing(EllqError):
+class ServerUnusable(EllqError):
+    """No server was named, and the one to run in this process cannot start; the message says why."""
+
+
+class ServerExtraMissing(ServerUnusable):
     """No server was named, and the one to run in this process is not installed."""
 
 

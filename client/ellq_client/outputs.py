@@ -19,33 +19,38 @@ from ellq_client.values import TensorPlan
 _SAFETENSORS = ".safetensors"
 
 
-def open_sink(source: Source, output: Path | None, encoding: Encoding) -> "ArraySink | FileSink | FormatSink | PackedSink":
-    """Return where the weights of a source go: the format of the source, safetensors, or memory. Errors: OutputError."""
+def open_sink(
+    source: Source, output: Path | None, encoding: Encoding, *, replace: bool
+) -> "ArraySink | FileSink | FormatSink | PackedSink":
+    """Return where the weights of a source go: the format of the source, safetensors, or memory. Errors: OutputError.
+
+    `replace` as PartialFile takes it.
+    """
     if encoding == "packed":
-        return _open_packed(source, output)
+        return _open_packed(source, output, replace=replace)
     if output is None:
         return ArraySink(source)
     family = family_of(output)
     if isinstance(source, FormatSource) and output.suffix.lower() != _SAFETENSORS:
-        return FormatSink(output, source=source)
+        return FormatSink(output, source=source, replace=replace)
     if family is not None:
         raise InvalidOutput(f"{output} is named like another format; the weights of {source.name} come back as {_SAFETENSORS}")
-    return FileSink(output, source=source)
+    return FileSink(output, source=source, replace=replace)
 
 
-def _open_packed(source: Source, output: Path | None) -> PackedSink:
+def _open_packed(source: Source, output: Path | None, *, replace: bool) -> PackedSink:
     if output is None:
         raise InvalidOutput("packed weights are stored, not handed back in memory; name an output file")
     if family_of(output) is not None:
         raise InvalidOutput(f"{output} is named like another format; packed weights are stored as {_SAFETENSORS}")
-    return PackedSink(output, source=source)
+    return PackedSink(output, source=source, replace=replace)
 
 
 class FormatSink:
     """A file of the source's own format: all of the source, with what was compressed in place of what was not."""
 
-    def __init__(self, path: Path, *, source: FormatSource) -> None:
-        """Check the place, and those of files that belong beside it. Errors: OutputError."""
+    def __init__(self, path: Path, *, source: FormatSource, replace: bool) -> None:
+        """Check the place, and those of files that belong beside it, which replace nothing. Errors: OutputError."""
         if path.suffix.lower() not in source.suffixes:
             allowed = ", ".join((*source.suffixes, _SAFETENSORS))
             found = path.suffix or "a file without suffix"
@@ -57,6 +62,7 @@ class FormatSink:
             if os.path.lexists(companion):
                 raise InvalidOutput(f"{companion} exists, and a part of {path.name} goes there; remove it or name another file")
         self._path = path
+        self._replace = replace
         self._contents = source.contents
         self._plans: Sequence[TensorPlan] = ()
         self._buffers: dict[int, memoryview] = {}
@@ -83,7 +89,8 @@ class FormatSink:
         changed = {self._plans[tensor].name: buffer for tensor, buffer in self._buffers.items()}
         fills = self._contents.fills(self._path, changed)
         for place, fill in fills:
-            self._partials.append(PartialFile(place, permissions=self._contents.permissions))
+            replace = self._replace and place == self._path
+            self._partials.append(PartialFile(place, permissions=self._contents.permissions, replace=replace))
             self._partials[-1].fill(fill)
         self._contents.check_unchanged()
         with contextlib.ExitStack() as undo:

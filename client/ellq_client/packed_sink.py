@@ -17,9 +17,9 @@ class PackedSink(FileSink):
     sizes: PackedSizes | None = None
     """What packing made of it; None before commit."""
 
-    def __init__(self, path: Path, *, source: Source) -> None:
+    def __init__(self, path: Path, *, source: Source, replace: bool) -> None:
         """Check the place, and that weights can be packed here. Errors: OutputError, ExtraMissing."""
-        super().__init__(path, source=source)
+        super().__init__(path, source=source, replace=replace)
         zstandard()
         self._header = bytearray()
         self._writer: PackedWriter | None = None

@@ -6,7 +6,9 @@ from itertools import accumulate, pairwise
 
 from ellq.v1 import compression_pb2 as pb
 from ellq.v1.frames import Data
-from ellq_client.checkpoint import StoredTensor, stored_bytes
+from ellq.v1.safetensors import LENGTH_BYTES
+from ellq_client.arrivals import read_plan
+from ellq_client.checkpoint import HEADER_BYTES_MAX, StoredTensor, stored_bytes
 from ellq_client.contract import expect
 from ellq_client.errors import SourceError
 from ellq_client.headers import Header
@@ -14,6 +16,40 @@ from ellq_client.permissions import ORDINARY
 from ellq_client.sinks import Sink
 from ellq_client.sources import Source
 from ellq_client.values import TensorPlan
+
+_BARE_ENTRY = '"":{"dtype":"","shape":[],"data_offsets":[0,0]},'
+"""What a tensor takes of a header beside its name, its dtype and its shape."""
+
+
+class Listing:
+    """What a server tells of an object, frame by frame, and no more of it than the header of one can hold."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._manifest = pb.Manifest()
+        self._plans: list[TensorPlan] = []
+        self._room_bytes = 0
+
+    def take(self, frame: pb.AnalyzeResponse) -> None:
+        """Take the next frame. Errors: ProtocolError."""
+        if frame.HasField("manifest"):
+            expect(not self._manifest.header_bytes, "the manifest comes once, first")
+            length, longest = frame.manifest.header_bytes, LENGTH_BYTES + HEADER_BYTES_MAX
+            expect(LENGTH_BYTES < length <= longest, f"a header of {length} bytes; allowed are up to {longest}")
+            self._manifest, self._room_bytes = frame.manifest, length
+        for plan in frame.plans.plans:
+            self._add(plan)
+
+    def source(self) -> "RemoteSource":
+        """Return the source when all has come. Errors: ProtocolError."""
+        expect(len(self._plans) == self._manifest.tensors, "not as many plans as tensors")
+        return RemoteSource(self._uri, self._manifest, self._plans)
+
+    def _add(self, plan: pb.TensorPlan) -> None:
+        expect(len(self._plans) < self._manifest.tensors, "more plans than tensors")
+        self._room_bytes -= len(_BARE_ENTRY) + len(plan.name.encode()) + len(plan.dtype) + len(plan.shape)
+        expect(self._room_bytes >= 0, f"its plans tell of more than a header of {self._manifest.header_bytes} bytes holds")
+        self._plans.append(read_plan(plan))
 
 
 class RemoteSource:

@@ -23,8 +23,10 @@ from ellq_client.uris import is_uri
 AnyPath: TypeAlias = str | os.PathLike[str]
 
 
-def pack(path: AnyPath, output: AnyPath, *, progress: Progress | None = None) -> PackedSizes:
-    """Pack a file into a file, a folder into a new folder. An existing file is replaced when the new one is whole.
+def pack(path: AnyPath, output: AnyPath, *, replace_output: bool = True, progress: Progress | None = None) -> PackedSizes:
+    """Pack a file into a file, a folder into a new folder.
+
+    An existing file is replaced when the new one is whole; with `replace_output=False` it stays, and that is an OutputError.
 
     Another format is read as the safetensors file of its tensors, and that is what is packed: nothing else of it is kept.
     `progress` is called with how many dense bytes are done and, of a folder, the name of the shard. Errors: SourceError, also
@@ -37,15 +39,16 @@ def pack(path: AnyPath, output: AnyPath, *, progress: Progress | None = None) ->
         source = open_source(place)
         if isinstance(source, PackedSource):
             raise SourceError(f"{place} is packed already")
-        sizes = _rewrite(source, _local(output), "packed", progress)
+        sizes = _rewrite(source, _local(output), "packed", progress, replace=replace_output)
     assert sizes is not None, "what is packed has sizes"
     return sizes
 
 
-def unpack(path: AnyPath, output: AnyPath, *, progress: Progress | None = None) -> None:
-    """Write the dense file that a packed one stands for, or the folder. An existing file is replaced when the new one is whole.
+def unpack(path: AnyPath, output: AnyPath, *, replace_output: bool = True, progress: Progress | None = None) -> None:
+    """Write the dense file that a packed one stands for, or the folder.
 
-    `progress` is that of `pack`. Errors: SourceError for what is not packed or damaged; OutputError; ExtraMissing.
+    `replace_output` and `progress` are those of `pack`. Errors: SourceError for what is not packed or damaged; OutputError;
+    ExtraMissing.
     """
     place = _local(path)
     if os.path.isdir(place):
@@ -54,7 +57,7 @@ def unpack(path: AnyPath, output: AnyPath, *, progress: Progress | None = None) 
     source = open_source(place)
     if not isinstance(source, PackedSource):
         raise SourceError(f"{place} is not packed: its weights lie in it as they are")
-    _rewrite(source, _local(output), "dense", progress)
+    _rewrite(source, _local(output), "dense", progress, replace=replace_output)
 
 
 def load_packed(path: AnyPath) -> dict[str, Any]:
@@ -94,9 +97,11 @@ def _load(path: Path) -> dict[str, Any]:
     return arrays
 
 
-def _rewrite(source: Source, output: Path, encoding: Encoding, progress: Progress | None) -> PackedSizes | None:
+def _rewrite(
+    source: Source, output: Path, encoding: Encoding, progress: Progress | None, *, replace: bool
+) -> PackedSizes | None:
     """Write a source as a safetensors file; return the sizes of a packed one."""
-    sink = open_sink(source, output, encoding)
+    sink = open_sink(source, output, encoding, replace=replace)
     assert not isinstance(sink, ArraySink), "there is an output"
     missing = source.header.length_bytes
     done_bytes = 0

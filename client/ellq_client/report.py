@@ -21,7 +21,7 @@ from ellq_client.values import IndexOrders, Summary, TensorReport
 SCHEMA = "ellq.report/2"
 """Name and version of the format. A new field is a new version, because readers refuse what they do not know."""
 
-FOLDER_SCHEMA = "ellq.folder-report/1"
+FOLDER_SCHEMA = "ellq.folder-report/2"
 """The same of the report of a folder, which holds such reports."""
 
 
@@ -92,6 +92,8 @@ class FolderReport:
     """Name of the folder."""
     fingerprint: str
     """SHA-256 of what was asked and of which files: their names, sizes, times and headers, but no weights."""
+    summary: Summary
+    """Of all parts together: without timings and, of several parts, without indices of all tensors as one row."""
     parts: tuple[Part, ...]
     """In the order of the shards."""
 
@@ -100,8 +102,8 @@ class FolderReport:
 class FolderCompression(Compression):
     """A folder that was compressed: every tensor of every shard, and the totals. `output` is the new folder.
 
-    `request_id` is empty, because there are as many calls as parts. `summary` has no timings and, of several parts, no indices
-    of all tensors as one row: `analyze` of the folder has them.
+    `request_id` is empty, because there are as many calls as parts. `summary` is that of the report: without timings and, of
+    several parts, without indices of all tensors as one row, which `analyze` of the folder has.
     """
 
     folder: FolderReport
@@ -160,9 +162,12 @@ def plain_text(report: Report | FolderReport) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def write_report(result: Analysis, path: str | os.PathLike[str]) -> None:
-    """Write the report of a finished call, replacing what was there in one instant. Errors: OutputError."""
-    write_file(Path(path), [report_text(result).encode()], permissions=result.permissions)
+def write_report(result: Analysis, path: str | os.PathLike[str], *, replace: bool = True) -> None:
+    """Write the report of a finished call, replacing what was there in one instant. Errors: OutputError.
+
+    Without `replace` what is there stays, and that is an error.
+    """
+    write_file(Path(path), [report_text(result).encode()], permissions=result.permissions, replace=replace)
 
 
 def read_report(path: Path) -> Report:

@@ -18,11 +18,11 @@ from ellq_math.network.shrinking import Shrunk, shrink
 from ellq_math.network.topology import InvalidTopology, tensor_names
 
 
-def shrink_file(path: Path, output: Path, network: Network, network_output: Path) -> tuple[str, ...]:
+def shrink_file(path: Path, output: Path, network: Network, network_output: Path, *, replace: bool = True) -> tuple[str, ...]:
     """Write what is left of a file without dead neurons, and the network of it; return what was done, a sentence each.
 
-    Tensors that the network does not use stay as they are. What can only stay is named. Errors: SourceError, OutputError,
-    InvalidNetwork when the network is not of this file.
+    Tensors that the network does not use stay as they are. What can only stay is named. Without `replace` no file that is
+    there is replaced. Errors: SourceError, OutputError, InvalidNetwork when the network is not of this file.
     """
     check_place(output)
     arrays = _read(path)
@@ -36,8 +36,8 @@ def shrink_file(path: Path, output: Path, network: Network, network_output: Path
     smaller = {**arrays, **shrunk.tensors}
     message.topology.CopyFrom(write_topology(shrunk.topology))
     permissions = SteadyFile(path).permissions
-    _write(output, smaller, permissions=permissions)
-    Network.from_proto(message).save(network_output, permissions=permissions)
+    _write(output, smaller, permissions=permissions, replace=replace)
+    Network.from_proto(message).save(network_output, permissions=permissions, replace=replace)
     return _told(shrunk, before=_size(arrays), after=_size(smaller))
 
 
@@ -56,10 +56,10 @@ def _numbers(name: str, array: Any) -> Any:
     return array
 
 
-def _write(output: Path, arrays: dict[str, Any], *, permissions: int) -> None:
+def _write(output: Path, arrays: dict[str, Any], *, permissions: int, replace: bool) -> None:
     ordered = dict(sorted_for_file(arrays))
     pieces = chain([safetensors_header(ordered)], map(weight_bytes, ordered.values()))
-    write_file(output, pieces, permissions=permissions)
+    write_file(output, pieces, permissions=permissions, replace=replace)
 
 
 def _size(arrays: dict[str, Any]) -> int:

@@ -43,14 +43,14 @@ class Sink(Protocol):
 
 
 class FileSink:
-    """A file that is written beside its place under another name, and renamed when it is whole and on the disk."""
+    """A file that is written beside its place under another name, and gets its own when it is whole and on the disk."""
 
-    def __init__(self, path: Path, *, source: Source) -> None:
+    def __init__(self, path: Path, *, source: Source, replace: bool) -> None:
         check_place(path)
         if isinstance(source, FileSource | PackedSource) and path.exists() and path.samefile(source.path):
             raise InvalidOutput(f"{path} is the source itself; name another file")
         self.path = path
-        self._partial = PartialFile(path, permissions=source.permissions)
+        self._partial = PartialFile(path, permissions=source.permissions, replace=replace)
 
     def restart(self, plans: Sequence[TensorPlan]) -> None:
         """Empty the file."""
@@ -61,7 +61,7 @@ class FileSink:
         self._partial.write(data)
 
     def commit(self) -> None:
-        """Flush to the disk and rename over whatever was there."""
+        """Flush to the disk and let the file appear."""
         self._partial.commit()
 
     def discard(self) -> None:
@@ -87,10 +87,17 @@ def check_place(path: Path) -> None:
 class PartialFile:
     """A file on its way to its place. Errors: OutputError."""
 
-    def __init__(self, path: Path, *, permissions: int) -> None:
-        """Take the permission bits that it gets at most: those of what it is made of, or ORDINARY."""
+    def __init__(self, path: Path, *, permissions: int, replace: bool) -> None:
+        """Take the permission bits that it gets at most: those of what it is made of, or ORDINARY.
+
+        With `replace` it takes the place of whatever has its name when it is whole; a link there is replaced, not followed.
+        Else a name that is taken, now or by then, is refused.
+        """
+        if not replace and os.path.lexists(path):
+            raise _taken(path, "exists")
         self._path = path
         self._permissions = permissions
+        self._replace = replace
         self._partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
         self._file: BinaryIO | None = None
 
@@ -124,18 +131,34 @@ class PartialFile:
             write(self._file)
 
     def commit(self) -> None:
-        """Flush to the disk, rename, and flush the name too."""
+        """Flush to the disk, give it its name, and flush the name too. Errors: InvalidOutput for a name that is taken."""
         assert self._file is not None, "restart() comes first"
         with self._reported():
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
-            os.replace(self._partial, self._path)
+            if self._replace:
+                os.replace(self._partial, self._path)
+            else:
+                self._appear_first()
             directory = os.open(self._path.parent, os.O_RDONLY)
             try:
                 os.fsync(directory)
             finally:
                 os.close(directory)
+
+    def _appear_first(self) -> None:
+        """Give it a name that nothing has: a hard link is refused where a rename would replace."""
+        try:
+            os.link(self._partial, self._path)
+        except FileExistsError:
+            raise _taken(self._path, "exists by now") from None
+        except (OSError, AttributeError):  # no hard links here: all that is left is to look, and then to rename
+            if os.path.lexists(self._path):
+                raise _taken(self._path, "exists by now") from None
+            os.replace(self._partial, self._path)
+        else:
+            self._partial.unlink()
 
     def discard(self) -> None:
         """Close and remove what is there; harmless after commit."""
@@ -154,13 +177,17 @@ class PartialFile:
             raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
 
 
-def write_file(path: Path, pieces: Iterable[bytes | memoryview], *, permissions: int) -> None:
+def _taken(path: Path, how: str) -> InvalidOutput:
+    return InvalidOutput(f"{path} {how}, and is not to be replaced")
+
+
+def write_file(path: Path, pieces: Iterable[bytes | memoryview], *, permissions: int, replace: bool = True) -> None:
     """Write a file, replacing what was there in one instant, when it is whole. Errors: OutputError.
 
-    `permissions` as PartialFile takes them. Whatever goes wrong leaves everything as it was.
+    `permissions` and `replace` as PartialFile takes them. Whatever goes wrong leaves everything as it was.
     """
     check_place(path)
-    file = PartialFile(path, permissions=permissions)
+    file = PartialFile(path, permissions=permissions, replace=replace)
     try:
         file.restart()
         for piece in pieces:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ellq.v1 import compression_pb2 as pb
+from ellq.v1.frames import Data
 from ellq_math.network.knowledge import Moments
 from ellq_server.refusals import InvalidRequest, TooLarge, shorten
 
@@ -17,7 +18,7 @@ class ReceivedMoments:
 
     second_moments: np.ndarray
     """(any,) float64."""
-    matrix: bytes
+    matrix: Data
     """Empty: none was sent."""
 
 
@@ -59,7 +60,8 @@ class MomentsReader:
 
     def done(self) -> dict[str, ReceivedMoments]:
         """Return what came, by tensor."""
-        return {name: ReceivedMoments(second, bytes(self._matrices.pop(name, b""))) for name, second in self._second.items()}
+        matrices = {name: memoryview(matrix).toreadonly() for name, matrix in self._matrices.items()}
+        return {name: ReceivedMoments(second, matrices.get(name, b"")) for name, second in self._second.items()}
 
 
 def moments_of(received: ReceivedMoments, name: str, *, fan_in: int) -> Moments:
@@ -89,9 +91,10 @@ def digest_of(moments: Mapping[str, ReceivedMoments]) -> bytes:
     found = hashlib.sha256()
     for name in sorted(moments):
         one = moments[name]
-        parts: Sequence[bytes] = (name.encode(), one.second_moments.tobytes(), one.matrix)
+        parts: Sequence[Data] = (name.encode(), one.second_moments.tobytes(), one.matrix)
         for part in parts:
-            found.update(len(part).to_bytes(8, "little") + part)
+            found.update(len(part).to_bytes(8, "little"))
+            found.update(part)
     return found.digest()
 
 

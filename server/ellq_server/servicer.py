@@ -94,11 +94,21 @@ class CompressionServicer:
             incoming = Incoming(requests, idle_seconds=self.idle_seconds)
             options = await incoming.options()
             moments = await incoming.moments(self.house.limits.moments_bytes, place, held)
-            request = read(options, moments)  # pyright: ignore[reportArgumentType]
+            request = await self._read(read, options, moments)
             data = incoming.data(self.metrics.received_bytes.inc)
             async with opened(self.doors, options, data, self.metrics, data_came=incoming.data_came) as places:
                 replies = Replies(response, request, request_id, stopwatch, by_reference=bool(options.source_uri))
                 await self._answer(request, replies, places, place, stopwatch, context)
+
+    async def _read(self, read: Callable[..., Request], options: object, moments: Received) -> Request:
+        """Read a request; one with moments in a worker thread, because all of them are hashed, and health must not wait."""
+        if not moments:
+            return read(options, moments)
+        reading = asyncio.get_running_loop().run_in_executor(self.threads, read, options, moments)
+        try:
+            return await asyncio.shield(reading)
+        finally:
+            await asyncio.wait([reading])  # the thread still holds the moments: the call is not over before it is
 
     @contextmanager
     def _told(self, context: Context, request_id: str, stopwatch: Stopwatch) -> Generator[None]:

@@ -90,6 +90,15 @@ def test_interruption_leaves_nothing_behind(fake, checkpoint, tmp_path, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
 
 
+def test_whoever_calls_the_command_has_its_signals_back(ellq, checkpoint):
+    told = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in told]
+    assert before == [signal.SIG_DFL] * 2
+    for words in (["analyze", checkpoint], ["analyze", "absent.safetensors"]):
+        ellq(*words)
+        assert [signal.getsignal(number) for number in told] == before
+
+
 def test_a_reader_that_goes_away_is_no_crash(fake, checkpoint):
     words = ["analyze", str(checkpoint), "--json", "-", "--quiet", "--server", fake.address]
     reader, writer = os.pipe()

@@ -1,11 +1,16 @@
 """Where the command line reads and writes: checked before any work, and nothing replaced unasked."""
 
 import json
+import re
 
 import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
 
-from ellq_client import sinks
+from ellq_client import pack, sinks
 from ellq_client.cli import exits
+from ellq_client.networks import Input, Linear, chain
 
 
 def test_a_folder_does_not_become_one_that_is_named_like_a_file(ellq, fake, checkpoint, tmp_path):
@@ -138,3 +143,44 @@ def test_what_all_processes_share_is_not_replaced(ellq, fake, checkpoint, tmp_pa
         assert (code, "is no ordinary file" in err) == (exits.LOCAL_FILE, True), err
     assert (shared / "stdout").is_symlink()
     assert fake.requests == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "compress model.safetensors -o out.safetensors --rule n-of-m",
+        "compress model.safetensors -o out.safetensors --rule n-of-m --encoding packed",
+        "compress model.npz -o out.npz --rule n-of-m",
+        "analyze model.safetensors --json out.json",
+        "verify model.safetensors model.safetensors --json out.json",
+        "pack model.safetensors -o out.safetensors",
+        "unpack packed.safetensors -o out.safetensors",
+        "network model.onnx -o out.json",
+        "shrink model.safetensors -o out.safetensors --network net.json",
+        "shrink model.safetensors -o a.safetensors --network net.json",
+    ],
+)
+def test_what_came_meanwhile_is_replaced_by_force_alone(ellq, checkpoint, tmp_path, monkeypatch, command):
+    """It comes when the unfinished file is made: after every check, and before anything is finished."""
+    np.savez(tmp_path / "model.npz", w=np.ones((2, 2), np.float32))
+    chain(Input(4), Linear("layer.weight")).save(tmp_path / "net.json")
+    nodes = [helper.make_node("Relu", ["x"], ["y"])]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in "xy"]
+    onnx.save(helper.make_model(helper.make_graph(nodes, "g", values[:1], values[1:])), tmp_path / "model.onnx")
+    pack(checkpoint, tmp_path / "packed.safetensors")
+    theirs = tmp_path / ("a.network.json" if "a.safetensors" in command else re.search(r"out\.\w+", command)[0])
+    create_file = sinks.create_file
+
+    def create(place, permissions):
+        if place.name.startswith(f".{theirs.name}."):
+            theirs.write_text("theirs")
+        return create_file(place, permissions)
+
+    monkeypatch.setattr(sinks, "create_file", create)
+    monkeypatch.chdir(tmp_path)
+    code, _, err = ellq(*command.split())
+    assert (code, f"{theirs.name} exists by now" in err) == (exits.USAGE, True), err
+    assert theirs.read_text() == "theirs"
+    assert not list(tmp_path.glob("*.partial"))
+    assert ellq(*command.split(), "--force")[0] == 0
+    assert theirs.read_bytes() != b"theirs"

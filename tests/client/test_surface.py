@@ -51,6 +51,7 @@ SURFACE = [
     "Run",
     "ServerDefect",
     "ServerExtraMissing",
+    "ServerUnusable",
     "SourceError",
     "SparsityIndex",
     "Stored",

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -19,6 +19,8 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from ellq.v1 import compression_pb2 as pb
+from ellq_server import requests
+from ellq_server.moments import ReceivedMoments
 from tests.server.process import Process
 from tests.server.wire import HALF, Caller, Refusal, cut, gather, read_refusal, stream_of
 
@@ -297,6 +299,24 @@ def test_health_answers_while_every_worker_is_busy(process: Process) -> None:
         assert [call.result().summary.tensors for call in calls] == [1] * 4
     assert len(waits) > 3
     assert max(waits) < 2  # the kubelet's patience is set to more
+
+
+def test_others_are_answered_while_moments_are_hashed(serve: Callable[..., Caller], monkeypatch: pytest.MonkeyPatch) -> None:
+    caller, hashing, answered = serve(), threading.Event(), threading.Event()
+
+    def digest_of(moments: Mapping[str, ReceivedMoments]) -> bytes:
+        hashing.set()
+        assert answered.wait(20), "nobody was answered meanwhile"
+        return b""
+
+    monkeypatch.setattr(requests, "digest_of", digest_of)
+    moments = [pb.Moments(tensor="w", second_moments=[1.0] * 4)]
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(caller.compress, stream_of({"w": np.ones((2, 4), np.float32)}), moments=moments)
+        assert hashing.wait(20)
+        caller.stub.GetCapabilities(pb.GetCapabilitiesRequest(), timeout=10)
+        answered.set()
+        assert call.result().summary.tensors == 1
 
 
 def test_reflection_is_offered_when_asked_for_and_only_then(process: Process, caller: Caller) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ellq_client.cli.exits import EXPLAINED, Commands, end_as_by_ctrl_c
+from ellq_client.cli.exits import EXPLAINED, Commands, ending_as_by_ctrl_c
 from ellq_client.cli.options import (
     BoxBounds,
     Checked,
@@ -63,7 +63,7 @@ def ellq(
     """Carries the options of `ellq` itself."""
     if context.invoked_subcommand != "serve":
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what gRPC prints of a failed handshake, our own message says
-        end_as_by_ctrl_c()
+        context.with_resource(ending_as_by_ctrl_c())
 
 
 @app.command(epilog=EXPLAINED)

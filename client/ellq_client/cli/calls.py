@@ -136,7 +136,7 @@ def verify(
     if json == _STANDARD_OUTPUT:
         sys.stdout.write(verification_text(verification))
     elif place is not None:
-        write_file(place, [verification_text(verification).encode()], permissions=ORDINARY)
+        write_file(place, [verification_text(verification).encode()], permissions=ORDINARY, replace=force)
     if not quiet:
         typer.echo(verification.told(), err=json == _STANDARD_OUTPUT)
 
@@ -210,4 +210,4 @@ def _write(result: Analysis, report: Path, *, force: bool) -> None:
             if report.read_text(encoding="utf-8") == report_text(result):
                 return
         check_new(report, force=force)
-    write_report(result, report)
+    write_report(result, report, replace=force)

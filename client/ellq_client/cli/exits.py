@@ -4,6 +4,8 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 from typer.core import TyperGroup
@@ -33,7 +35,7 @@ EXPLAINED = """Exit codes:
 
 CODES: dict[type[errors.EllqError], int] = {
     errors.InvalidRequest: USAGE,
-    errors.ServerExtraMissing: USAGE,
+    errors.ServerUnusable: USAGE,
     errors.ExtraMissing: USAGE,
     errors.Busy: NO_SERVER,
     errors.Unavailable: NO_SERVER,
@@ -90,11 +92,17 @@ class Commands(TyperGroup):
         sys.exit(code)
 
 
-def end_as_by_ctrl_c() -> None:
+@contextmanager
+def ending_as_by_ctrl_c() -> Generator[None]:
     """Leave as little behind when told to end, or hung up on, as after Ctrl-C. What is to be ignored (nohup) stays ignored."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
+    taken = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _forget_output() -> None:

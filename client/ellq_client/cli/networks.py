@@ -60,7 +60,7 @@ def write_network_of_onnx(path: Path, output: Path, *, force: bool, quiet: bool)
 
     check_new(output, force=force)
     network = network_of_onnx(path)
-    network.save(output, permissions=OnnxFile(path).permissions)
+    network.save(output, permissions=OnnxFile(path).permissions, replace=force)
     if not quiet:
         unbounded = [node.name for node in network.nodes if node.operation.kind == "unbounded"]
         typer.echo(harmless(f"written    {output}, {counted(len(network.nodes), 'node')}"))
@@ -77,7 +77,7 @@ def shrink(path: Path, output: Path, network: Path, *, force: bool, quiet: bool)
         if place.exists() and path.exists() and place.samefile(path):
             raise InvalidOutput(f"{place} is the source itself; name another file")
         check_new(place, force=force)
-    told = shrink_file(path, output, Network.load(network), beside)
+    told = shrink_file(path, output, Network.load(network), beside, replace=force)
     if not quiet:
         for line in told:
             typer.echo(harmless(line))

@@ -17,7 +17,7 @@ def pack(path: Path, output: Path, *, force: bool, quiet: bool) -> None:
     """Pack a file or a folder and say how small it became."""
     is_folder = _check(path, output, force=force)
     with display(work_on(path), quiet=quiet) as show:
-        sizes = pack_weights(path, output, progress=lambda done, shard: show(done, harmless(shard)))
+        sizes = pack_weights(path, output, replace_output=force, progress=lambda done, shard: show(done, harmless(shard)))
     if not quiet:
         kept = "" if is_folder or family_of(path) is None else f"; of {path.name} the tensors alone"
         typer.echo(harmless(f"written    {output}, {sizes.told()}{kept}"))
@@ -27,7 +27,7 @@ def unpack(path: Path, output: Path, *, force: bool, quiet: bool) -> None:
     """Unpack a file or a folder."""
     _check(path, output, force=force)
     with display(work_on(path), quiet=quiet) as show:
-        unpack_weights(path, output, progress=lambda done, shard: show(done, harmless(shard)))
+        unpack_weights(path, output, replace_output=force, progress=lambda done, shard: show(done, harmless(shard)))
     if not quiet:
         typer.echo(harmless(f"written    {output}, dense; every digest holds"))
 

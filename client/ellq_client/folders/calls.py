@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from ellq_client import by_reference, conversations
 from ellq_client.actions import Action, Event
@@ -23,14 +23,14 @@ from ellq_client.folders.parts import compress_parts
 from ellq_client.folders.places import check_folder_place
 from ellq_client.folders.plan import fingerprint_of, plan_of
 from ellq_client.folders.torn import without_torn
-from ellq_client.folders.totals import result_of
+from ellq_client.folders.totals import result_of, summary_of
 from ellq_client.folders.workplace import Workplace
 from ellq_client.packing.naming import stored_name
-from ellq_client.report import FOLDER_SCHEMA, FolderReport, plain_text, this_tool
+from ellq_client.report import FOLDER_SCHEMA, FolderReport, Part, plain_text, this_tool
 from ellq_client.requests import Request
 from ellq_client.results import Analysis, Compression
 from ellq_client.retrying import Patience
-from ellq_client.sources import Source, WeightSource, open_source
+from ellq_client.sources import Source, WeightSource, is_folder, open_source
 from ellq_client.uris import check_path, is_uri
 
 
@@ -63,7 +63,9 @@ def compress(
         calls = by_reference.compress(weights, output, request, enclosures, patience, replace_output=replace_output)
         return (yield from calls)
     if output is None or not is_folder(weights):
-        return (yield from conversations.compress(_source(weights), output, request, enclosures, patience))
+        source = _source(weights)
+        calls = conversations.compress(source, output, request, enclosures, patience, replace_output=replace_output)
+        return (yield from calls)
     folder = open_folder(Path(weights))
     check_folder_place(folder.path, output)
     request = without_torn(fitted(request, source_of(folder.shards, name=folder.name), enclosures), folder.shards)
@@ -75,20 +77,11 @@ def compress(
             width = streams()
             patience = replace(patience, outlasts_busy=width > 1)  # the calls that keep it busy may be our own
             parts = yield from compress_parts(folder, place, request, enclosures, patience, streams=width)
-            told = FolderReport(FOLDER_SCHEMA, "compress", this_tool(), folder.name, fingerprint_of(plan), parts)
+            told = _report(folder, plan, parts)
             _put_in_place(folder, told, place)
     else:
         shutil.rmtree(output / PROGRESS, ignore_errors=True)  # there when a kill came between the last file and the end
     return result_of(folder, told, output, confirmed=confirmed)
-
-
-def is_folder(weights: WeightSource) -> TypeGuard[str | os.PathLike[str]]:
-    """Return whether these weights lie in a folder. Errors: TypeError for what is neither a path nor a mapping."""
-    try:
-        return not isinstance(weights, Mapping) and os.path.isdir(weights)  # of a name that is too long, Path would raise
-    except TypeError as error:
-        told = f"weights are a path or a mapping of names to arrays, not {type(weights).__name__}; of a module its state_dict()"
-        raise TypeError(told) from error
 
 
 def _source(weights: WeightSource) -> Source:
@@ -107,6 +100,11 @@ def _finished(folder: Folder, plan: Mapping[str, Any], output: Path) -> FolderRe
         if os.path.lexists(output / PROGRESS):
             return None  # it goes on, or says itself with which command
         raise
+
+
+def _report(folder: Folder, plan: Mapping[str, Any], parts: tuple[Part, ...]) -> FolderReport:
+    summary = summary_of(folder, parts)
+    return FolderReport(FOLDER_SCHEMA, "compress", this_tool(), folder.name, fingerprint_of(plan), summary, parts)
 
 
 def _put_in_place(folder: Folder, told: FolderReport, place: Workplace) -> None:

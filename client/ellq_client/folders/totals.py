@@ -12,11 +12,11 @@ from ellq_client.folders.chain import chained_header
 from ellq_client.folders.folder import Folder
 from ellq_client.folders.torn import torn
 from ellq_client.packing.entropies import PackedSizes, together
-from ellq_client.report import FolderCompression, FolderReport, OutputFile, Report
+from ellq_client.report import FolderCompression, FolderReport, OutputFile, Part, Report
 from ellq_client.results import SourceFile, header_digest
 from ellq_client.values import Indices, ReportWarning, Summary, TensorReport
 
-_NORM_ERROR = 2.0**-40
+WIDENING = 2.0**-40
 """Far above the relative error of a reported norm, a few roundings of doubles, and above what bounds are rounded up by."""
 
 _LEAST_NORM = 2.0**-960
@@ -46,7 +46,7 @@ _COUNT = re.compile(r"(\d+) ")
 def result_of(folder: Folder, told: FolderReport, output: Path, *, confirmed: bool) -> FolderCompression:
     """Return the value of a folder that is compressed; `confirmed`: by an earlier call."""
     reports = [part.report for part in told.parts]
-    first, summary = reports[0], _summary(reports)
+    first = reports[0]
     header = chained_header((shard.header, shard.tensors) for shard in folder.shards)
     return FolderCompression(
         request=first.request,
@@ -58,7 +58,7 @@ def result_of(folder: Folder, told: FolderReport, output: Path, *, confirmed: bo
         indices=first.indices,
         rule=first.request.rule,
         tensors=tuple(_numbered(reports)),
-        summary=replace(summary, warnings=(*_size_warning(folder), *_torn_warnings(folder, reports), *summary.warnings)),
+        summary=told.summary,
         output=output,
         weights=None,
         packed=_packed(reports),
@@ -66,6 +66,13 @@ def result_of(folder: Folder, told: FolderReport, output: Path, *, confirmed: bo
         folder=told,
         confirmed=confirmed,
     )
+
+
+def summary_of(folder: Folder, parts: Sequence[Part], *, widening: float = WIDENING) -> Summary:
+    """Return the totals of a folder: its norms are `widening` (relatively) above those that come of its parts' norms."""
+    reports = [part.report for part in parts]
+    summary = _summary(reports, widening)
+    return replace(summary, warnings=(*_size_warning(folder), *_torn_warnings(folder, reports), *summary.warnings))
 
 
 def _numbered(reports: Sequence[Report]) -> Iterator[TensorReport]:
@@ -82,7 +89,7 @@ def as_one(source: SourceFile, reports: Sequence[Report], *, global_: Indices) -
 
     The norms are upper bounds of those of the shards, in the last digits above what one call says.
     """
-    summary = _summary(reports)
+    summary = _summary(reports, WIDENING)
     return replace(
         reports[0],
         source=source,
@@ -97,7 +104,7 @@ def _packed(reports: Sequence[Report]) -> PackedSizes | None:
     return together(sizes) if sizes else None
 
 
-def _summary(reports: Sequence[Report]) -> Summary:
+def _summary(reports: Sequence[Report], widening: float) -> Summary:
     totals = [report.summary for report in reports]
     return Summary(
         tensors=sum(total.tensors for total in totals),
@@ -107,23 +114,23 @@ def _summary(reports: Sequence[Report]) -> Summary:
         zeros_after=sum(total.zeros_after or 0 for total in totals),
         kept=sum(total.kept or 0 for total in totals),
         global_=totals[0].global_ if len(totals) == 1 else None,
-        frobenius=_norm([total.frobenius or 0.0 for total in totals]),
-        frobenius_ratio=_ratio(reports),
+        frobenius=_norm([total.frobenius or 0.0 for total in totals], widening),
+        frobenius_ratio=_ratio(reports, widening),
         network=totals[0].network,  # with a network there is one part; without, all of them say that there is none
         warnings=_warnings(totals),
         timings=None,
     )
 
 
-def _norm(norms: Sequence[float]) -> float:
+def _norm(norms: Sequence[float], widening: float) -> float:
     """Return the root of the sum of squares, rounded up: that of upper bounds is one. A single one and an exact 0 stay."""
     if len(norms) == 1:
         return norms[0]
-    found = hypot(*norms) * (1 + _NORM_ERROR)
+    found = hypot(*norms) * (1 + widening)
     return nextafter(found, inf) if found else 0.0
 
 
-def _ratio(reports: Sequence[Report]) -> float:
+def _ratio(reports: Sequence[Report], widening: float) -> float:
     """Return an upper bound of what was cut, relative to the norm of everything.
 
     The square of the ratio is the mean of those of the parts, each with the weight of its squared norm.
@@ -134,7 +141,7 @@ def _ratio(reports: Sequence[Report]) -> float:
     if len(reports) == 1 or not _LEAST_NORM < whole < inf:
         return max(ratios)
     mean = hypot(*(ratio * (norm / whole) for ratio, norm in zip(ratios, wholes, strict=True)))
-    return min(mean * (1 + _NORM_ERROR), max(ratios))
+    return min(mean * (1 + widening), max(ratios))
 
 
 def _warnings(totals: Sequence[Summary]) -> tuple[ReportWarning, ...]:

@@ -77,13 +77,14 @@ class Network:
         nodes = tuple(Node(node.name, operation_from_proto(node), *node.inputs) for node in message.topology.nodes)
         return cls(nodes, message.topology.output, InputKnowledge.from_proto(message.inputs))
 
-    def save(self, path: str | os.PathLike[str], *, permissions: int = ORDINARY) -> None:
+    def save(self, path: str | os.PathLike[str], *, permissions: int = ORDINARY, replace: bool = True) -> None:
         """Write the network as JSON, which any language reads as the message ellq.v1.Network. Errors: OutputError.
 
-        The file gets at most these permission bits: those of what the network is made of.
+        The file gets at most these permission bits: those of what the network is made of. Without `replace` what is there
+        stays, and that is an error.
         """
         text = json_format.MessageToJson(self.to_proto(), preserving_proto_field_name=True, indent=1)
-        write_file(Path(path), [text.encode() + b"\n"], permissions=permissions)
+        write_file(Path(path), [text.encode() + b"\n"], permissions=permissions, replace=replace)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Network":

@@ -17,6 +17,7 @@ from ellq_client.report import FolderReport, Part, read_folder_report
 from ellq_client.verifying.claims import Claims
 from ellq_client.verifying.packed import check_packed
 from ellq_client.verifying.pairs import Verification, hold
+from ellq_client.verifying.totals import check_totals
 
 
 def verify_folders(
@@ -34,6 +35,8 @@ def verify_folders(
             one = hold(old, new, None if part is None else part.report, network=network, moments=moments)
         unchecked = check_packed(_paths(after, shards), None if part is None else part.report)
         held.append(replace(one, unchecked=(*one.unchecked, *unchecked)))
+    if told is not None:
+        check_totals(told, before)
     return _together(held, report_checked=told is not None)
 
 

@@ -1,9 +1,13 @@
-"""Checks the totals of a report."""
+"""Checks the totals of a report, of a file or of a folder."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 from ellq_client.errors import ClaimRefuted
-from ellq_client.report import Report
+from ellq_client.folders.folder import Folder
+from ellq_client.folders.totals import WIDENING, summary_of
+from ellq_client.mirror import wire_name
+from ellq_client.report import FolderReport, Report
 from ellq_client.verifying.claims import Claims
 from ellq_client.verifying.tensors import CutTensor, check_indices
 from ellq_math.certificates import certify_pool
@@ -29,6 +33,18 @@ def check_summary(report: Report, layers: Sequence[RowStatistics], cuts: Sequenc
     found = certify_pool([cut.cut_norm for cut in cuts], [cut.whole_norm for cut in cuts])
     claims.covers("summary.frobenius", _present(summary.frobenius, "frobenius"), found.frobenius)
     claims.covers("summary.frobenius_ratio", _present(summary.frobenius_ratio, "frobenius_ratio"), found.frobenius_ratio)
+
+
+def check_totals(told: FolderReport, folder: Folder) -> None:
+    """Check what the report of a folder adds up from those of its parts, which are true. Errors: ClaimRefuted."""
+    claims, summary = Claims(), told.summary
+    least = summary_of(folder, told.parts, widening=WIDENING / 2)  # half of it covers any rounding, here and there
+    for name in (field.name for field in fields(summary) if field.name not in ("frobenius", "frobenius_ratio", "warnings")):
+        claims.equal(f"summary.{wire_name(name)}", getattr(summary, name), getattr(least, name))
+    for name in ("frobenius", "frobenius_ratio"):
+        claims.covers(f"summary.{name}", _present(getattr(summary, name), name), getattr(least, name))
+    warned, due = ([(one.code, one.subject) for one in each.warnings] for each in (summary, least))
+    claims.equal("summary.warnings", warned, due)
 
 
 def _present(value: float | None, name: str) -> float:

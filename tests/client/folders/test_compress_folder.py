@@ -197,6 +197,12 @@ def test_a_true_report_holds_and_every_lie_is_found(client, model, tmp_path):
     for path, value in [
         (("parts", 1, "report", "tensors", 1, "allocation", "kept"), 1),
         (("parts", 0, "report", "summary", "kept"), 3),
+        (("summary", "kept"), 3),
+        (("summary", "frobenius"), told["summary"]["frobenius"] * (1 - 2.0**-40)),
+        (("summary", "frobenius_ratio"), told["summary"]["frobenius_ratio"] * (1 - 2.0**-40)),
+        (("summary", "frobenius_ratio"), None),
+        (("summary", "global"), told["parts"][0]["report"]["summary"]["global"]),
+        (("summary", "warnings"), [{"code": "torn_layer", "subject": "layer1.weight", "text": "torn"}]),
         (("parts", 2, "report", "request", "rule", "epsilon"), 0.2),
         (("parts", 1, "shards"), [shard_name(1, 3)]),
     ]:
@@ -209,7 +215,7 @@ def test_a_true_report_holds_and_every_lie_is_found(client, model, tmp_path):
         (tmp_path / "lie.json").write_text(json.dumps(lie))
         with pytest.raises(ClaimRefuted):
             verify(model, out, tmp_path / "lie.json")
-    with pytest.raises(ReportError, match=r"no report of schema 'ellq\.folder-report/1'"):
+    with pytest.raises(ReportError, match=r"no report of schema 'ellq\.folder-report/2'"):
         verify(model, out, model / "config.json")
 
 
@@ -222,6 +228,7 @@ def test_the_report_fits_its_schema(client, model, tmp_path):
     client.compress(model, tmp_path / "out", rule=TAIL).result()
     told = json.loads((tmp_path / "out" / REPORT).read_text())
     validator.validate(told)
+    assert told["summary"]["kept"] == sum(part["report"]["summary"]["kept"] for part in told["parts"])
     del told["parts"][0]["report"]["summary"]["kept"]
     with pytest.raises(jsonschema.ValidationError, match="kept"):
         validator.validate(told)

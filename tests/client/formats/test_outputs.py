@@ -21,21 +21,21 @@ def archive(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", ["out.pth", "out.onnx", "out", "out.bin"])
 def test_one_format_does_not_become_another(archive, tmp_path, name):
     with pytest.raises(OutputError, match=r"m\.npz comes back as \.npz, \.safetensors, not as"):
-        open_sink(open_source(archive), tmp_path / name, "dense")
+        open_sink(open_source(archive), tmp_path / name, "dense", replace=True)
 
 
 def test_safetensors_and_arrays_do_not_become_another(tmp_path):
     source = open_source({"w": np.ones((2, 2))})
     for name in ("out.pth", "out.npz", "out.GGUF"):
         with pytest.raises(OutputError, match=r"come back as \.safetensors"):
-            open_sink(source, tmp_path / name, "dense")
+            open_sink(source, tmp_path / name, "dense", replace=True)
 
 
 def test_the_source_is_never_replaced(archive, tmp_path):
     (tmp_path / "link.npz").symlink_to(archive)
     for name in ("m.npz", "link.npz"):
         with pytest.raises(OutputError, match="is the source itself"):
-            open_sink(open_source(archive), tmp_path / name, "dense")
+            open_sink(open_source(archive), tmp_path / name, "dense", replace=True)
 
 
 def test_an_older_output_is_replaced_in_one_instant(client, archive, tmp_path):
