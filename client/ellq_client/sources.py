@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeGuard
 
 from ellq.v1.frames import Data
 from ellq_client.arrays import safetensors_header, sorted_for_file, weight_bytes
@@ -56,6 +56,15 @@ class Source(Protocol):
     def pieces(self, tensor: StoredTensor) -> Iterator[Data]:
         """Yield the bytes of one tensor, in pieces of at most FRAME_BYTES. Errors: SourceError."""
         ...
+
+
+def is_folder(weights: WeightSource) -> TypeGuard[str | os.PathLike[str]]:
+    """Return whether these weights lie in a folder. Errors: TypeError for what is neither a path nor a mapping."""
+    try:
+        return not isinstance(weights, Mapping) and os.path.isdir(weights)  # of a name that is too long, Path would raise
+    except TypeError as error:
+        told = f"weights are a path or a mapping of names to arrays, not {type(weights).__name__}; of a module its state_dict()"
+        raise TypeError(told) from error
 
 
 def open_source(weights: WeightSource) -> Source:

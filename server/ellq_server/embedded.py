@@ -4,9 +4,13 @@ import asyncio
 import os
 import threading
 
-from ellq_server.server import Server
+from ellq_server.listening import CannotListen
+from ellq_server.server import UNUSABLE_SETTINGS, Server
 from ellq_server.settings import Settings
 from ellq_server.warm_up import note_compiled
+
+CANNOT_START = (*UNUSABLE_SETTINGS, CannotListen)
+"""What `start` raises where a server cannot run."""
 
 LAST_STEP_SECONDS = 30.0
 """How long a cancelled call may need for the step it is in; the interpreter would wait for that thread at its end anyway."""
@@ -16,7 +20,7 @@ class EmbeddedServer:
     """A server with an event loop and a thread of its own."""
 
     def __init__(self, settings: Settings) -> None:
-        """Start and wait until it listens. Errors: CannotListen."""
+        """Start and wait until it listens. Errors: CANNOT_START."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="ellq-embedded", daemon=True)
         self._thread.start()
@@ -41,7 +45,10 @@ class EmbeddedServer:
 
 
 def start(socket_path: str) -> EmbeddedServer:
-    """Serve on `unix:{socket_path}`, with default limits, no metrics page and no environment but that of references."""
+    """Serve on `unix:{socket_path}`, with default limits, no metrics page and no environment but that of references.
+
+    Errors: CANNOT_START.
+    """
     # The channel is closed before the server stops, so its calls end by themselves; cancelling them makes gRPC log a line.
     # model_construct reads no environment: settings for a deployment must not leak into a laptop's default
     settings = Settings.model_construct(

@@ -1,11 +1,11 @@
 """Addresses: taken by one server alone, in plaintext or with TLS."""
 
 import socket
-from urllib.parse import urlsplit
 
 import grpc
 import grpc.aio
 
+from ellq_server.addresses import host_and_port
 from ellq_server.credentials import RotatingCredentials
 
 
@@ -27,16 +27,12 @@ def listen_on(server: grpc.aio.Server, address: str, credentials: RotatingCreden
 
 def _check(address: str) -> None:
     """Try the address first, because gRPC keeps the reason of a failure to itself. Errors: CannotListen."""
-    if address.startswith("unix:"):
+    place = host_and_port(address)
+    if place is None:
         return
-    parts = urlsplit(f"//{address}")
+    family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
     try:
-        if not parts.hostname or parts.port is None:
-            raise CannotListen(f"cannot listen on {address}: an address is HOST:PORT or unix:/PATH")
-        family = socket.AF_INET6 if ":" in parts.hostname else socket.AF_INET
-        with socket.create_server((parts.hostname, parts.port), family=family):
+        with socket.create_server(place, family=family):
             pass
-    except (OSError, ValueError) as error:
-        if isinstance(error, CannotListen):
-            raise
+    except (OSError, ValueError) as error:  # a ValueError of a host that no name can be
         raise CannotListen(f"cannot listen on {address}: {error}") from error

@@ -11,12 +11,9 @@ from pydantic import ValidationError
 from pydantic_settings import CliApp, SettingsError
 
 from ellq_server.allocator import share_arenas
-from ellq_server.credentials import UnusableCertificate
 from ellq_server.listening import CannotListen
 from ellq_server.logs import configure_logs
-from ellq_server.references.allowed import UnusablePrefix
-from ellq_server.references.doors import ReferencesUnavailable
-from ellq_server.server import KernelsUnavailable, Server
+from ellq_server.server import UNUSABLE_SETTINGS, Server
 from ellq_server.settings import Settings, UnknownSetting, refuse_unknown_names
 from ellq_server.warm_up import fill_cold_cache
 
@@ -44,7 +41,7 @@ def serve(arguments: Sequence[str]) -> int:
         if settings.kernels == "cpu":
             fill_cold_cache()
         return asyncio.run(_run(server))
-    except (KernelsUnavailable, UnusableCertificate, UnusablePrefix, ReferencesUnavailable) as error:
+    except UNUSABLE_SETTINGS as error:
         print(f"ellq serve: {error}", file=sys.stderr)
         return EXIT_USAGE
     except CannotListen as error:

@@ -13,13 +13,14 @@ from ellq_kernels import Kernels, make_kernels, warm_up
 from ellq_server import __version__
 from ellq_server.admission import Admission
 from ellq_server.call import House
-from ellq_server.credentials import credentials_of
+from ellq_server.credentials import UnusableCertificate, credentials_of
 from ellq_server.interceptor import MetricsInterceptor
 from ellq_server.limits import limits_of
 from ellq_server.listening import CannotListen, listen_on
 from ellq_server.logs import log
 from ellq_server.metrics import SERVICE, Metrics
-from ellq_server.references.doors import Doors
+from ellq_server.references.allowed import UnusablePrefix
+from ellq_server.references.doors import Doors, ReferencesUnavailable
 from ellq_server.servicer import CompressionServicer
 from ellq_server.settings import Settings
 
@@ -30,13 +31,17 @@ class KernelsUnavailable(RuntimeError):
     """The kernels that were asked for cannot run here."""
 
 
+UNUSABLE_SETTINGS = (KernelsUnavailable, UnusableCertificate, UnusablePrefix, ReferencesUnavailable)
+"""What a Server raises when it is made: its settings do not go with this machine."""
+
+
 class Server:
     """One server. `start`, then `drain`."""
 
     def __init__(self, settings: Settings) -> None:
         """Put everything together; nothing listens yet.
 
-        Errors: KernelsUnavailable, UnusableCertificate, UnusablePrefix, ReferencesUnavailable.
+        Errors: UNUSABLE_SETTINGS.
         """
         self.settings = settings
         self._credentials = credentials_of(settings)
@@ -123,8 +128,10 @@ def _make_kernels(settings: Settings) -> Kernels:
     try:
         return make_kernels(settings.kernels, threads=settings.threads or None)
     except ImportError as error:
-        extra = {"cpu": "server", "triton": "gpu"}.get(settings.kernels, "torch")
-        message = f"{settings.kernels} kernels need a package that is not installed ({error}): pip install 'ellq[{extra}]'"
+        message = f"{settings.kernels} kernels cannot be loaded: {error}"
+        if isinstance(error, ModuleNotFoundError) and "." not in (error.name or "."):  # a package, and no part of one
+            extra = {"cpu": "server", "triton": "gpu"}.get(settings.kernels, "torch")
+            message = f"{settings.kernels} kernels need a package that is not installed ({error}): pip install 'ellq[{extra}]'"
         raise KernelsUnavailable(message) from error
     except RuntimeError as error:
         raise KernelsUnavailable(str(error)) from error

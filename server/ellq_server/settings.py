@@ -4,8 +4,10 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ellq_server.addresses import host_and_port
 
 PREFIX = "ELLQ_"
 
@@ -93,6 +95,13 @@ class Settings(BaseSettings):
     drain_seconds: NonNegativeFloat = Field(30.0, description="After SIGTERM: time that running calls have to finish.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe event that is logged.")
     log_format: Literal["json", "text"] = Field("json", description="One JSON object a line, or text for people.")
+
+    @field_validator("listen", "health_listen")
+    @classmethod
+    def _is_address(cls, address: str, info: ValidationInfo) -> str:
+        if address or info.field_name == "listen":  # empty, the other one is off
+            host_and_port(address)
+        return address
 
 
 def refuse_unknown_names(environment: Mapping[str, str] = os.environ) -> None:

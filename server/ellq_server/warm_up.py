@@ -1,10 +1,16 @@
 """`python -m ellq_server.warm_up`: compile the CPU kernels into their cache, for images and first starts."""
 
+import os
 import subprocess
 import sys
+from threading import Thread
 
 from ellq_kernels import make_kernels, warm_up
 from ellq_server.logs import log
+
+_WITH_PARENT = "--end-with-parent"
+_LEFT_ALONE = 1
+"""Exit code of a compilation whose result nobody waits for any more."""
 
 
 def fill_cold_cache() -> None:
@@ -12,12 +18,15 @@ def fill_cold_cache() -> None:
 
     In this process it would stay for ever, 150 to 300 MB (2026-11-22). Whatever goes wrong there is left to the
     warm-up of this process, which compiles what it misses. The kernels must have been made: each tells where it is cached.
+    However this process ends, killed or told to, that one ends with it: its standard input is a pipe that closes then.
     """
     from ellq_kernels.cpu.caching import is_cold
 
     if is_cold():
         log.info("compiling", seconds_expected="tens, once for each version and kind of processor")
-        subprocess.run([sys.executable, "-m", "ellq_server.warm_up"], check=False)
+        command = [sys.executable, "-m", "ellq_server.warm_up", _WITH_PARENT]
+        with subprocess.Popen(command, stdin=subprocess.PIPE) as compiling:
+            compiling.wait()
 
 
 def compiles_first() -> bool:
@@ -36,6 +45,13 @@ def note_compiled() -> None:
     note_filled()
 
 
+def _end_with_parent() -> None:
+    os.read(sys.stdin.fileno(), 1)  # nothing ever comes but the end; sys.stdin itself would hold a lock at a normal exit
+    os._exit(_LEFT_ALONE)
+
+
 if __name__ == "__main__":
+    if _WITH_PARENT in sys.argv:
+        Thread(target=_end_with_parent, daemon=True).start()
     warm_up(make_kernels("cpu"))
     note_compiled()

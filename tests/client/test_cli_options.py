@@ -89,6 +89,12 @@ def test_every_rule_has_its_options():
             pb.Rule(scope=3, error_budget=pb.ErrorBudgetRule(pruned_ratio=0.5, grade=pb.GRADE_BOX, measured=True)),
         ),
         ("lasso --epsilon 0.1", pb.Rule(scope=1, lasso=pb.LassoRule(epsilon=0.1))),
+        ("sparsity_index", pb.Rule(scope=1, sparsity_index=pb.SparsityIndexRule(q=0.5))),  # as reports have them
+        ("n_of_m", pb.Rule(scope=1, n_of_m=pb.NOfMRule(n=2, m=4))),
+        (
+            "error_budget --max-error 0.5 --grade mean_square",
+            pb.Rule(scope=3, error_budget=pb.ErrorBudgetRule(max_error=0.5, grade=pb.GRADE_MEAN_SQUARE)),
+        ),
     ],
 )
 def test_defaults_are_those_that_help_tells(ellq, fake, checkpoint, rule, expected):
@@ -106,14 +112,13 @@ def test_defaults_are_those_that_help_tells(ellq, fake, checkpoint, rule, expect
         ("--rule tail --epsilon 0.1 --p 1.5", "--p: 1.5 is not a whole number"),
         ("--q 0.5", "--q: says something about a rule, but no --rule is given"),
         ("--scope layer", "--scope: says something about a rule"),
-        ("--nonfinite pass_through", "'pass_through' is not one of refuse, pass-through"),
-        ("--nonfinite pass_through", "did you mean pass-through?"),
-        ("--rule sparsity_index", "lasso; did you mean sparsity-index?"),
+        ("--nonfinite passthrough", "'passthrough' is not one of refuse, pass-through; did you mean pass-through?"),
+        ("--rule sparsty_index", "lasso; did you mean sparsity-index?"),
         ("--rule N_of_M", "did you mean n-of-m?"),
         ("--rule Tail --epsilon 0.1", "did you mean tail?"),
         ("--rule tail --epsilon 0.1 --scope LAYER", "did you mean layer?"),
-        ("--rule error-budget --max-error 1 --grade mean_square", "did you mean mean-square?"),
-        ("--override a=lq_bound:epsilon=0.1", "GLOB=RULE:option=value,...; did you mean lq-bound?"),
+        ("--rule error-budget --max-error 1 --grade Mean_square", "did you mean mean-square?"),
+        ("--override a=lq_bond:epsilon=0.1", "GLOB=RULE:option=value,...; did you mean lq-bound?"),
         ("--override a=Skip", "did you mean skip?"),
         ("--rule n-of-m --scope rows", "'rows' is not one of neuron, layer, global"),
         ("--override a", "'a' is not GLOB=skip"),

@@ -69,7 +69,7 @@ def test_the_page_has_every_option():
 
 def test_jobs_ask_for_fields_that_there_are():
     queries = re.findall(r"^jq --exit-status '(.*?)'", JOBS, re.MULTILINE | re.DOTALL)
-    assert len(queries) == 5
+    assert len(queries) == 6
     asked = set(re.findall(r"\.([a-z]\w+)", " ".join(queries)))
     package = Path(ellq_client.__file__).parent
     schemas = (package / "report.schema.json").read_text() + (package / "folder-report.schema.json").read_text()

@@ -1,6 +1,7 @@
 """The server in this process: real calls, nothing left behind."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -16,11 +17,13 @@ from ellq_client import (
     MalformedWeights,
     NonfiniteWeight,
     ServerExtraMissing,
+    ServerUnusable,
     SparsityIndex,
     Tail,
 )
-from ellq_client.embedded import compiles_first
+from ellq_client.embedded import compiles_first, serve
 from ellq_client.sources import open_source
+from ellq_kernels import MAKERS
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +123,65 @@ def test_without_the_server_extra_the_error_says_what_to_install(heavy, monkeypa
         monkeypatch.delitem(sys.modules, "ellq_server.embedded", raising=False)
     with Client() as client, pytest.raises(ServerExtraMissing, match=r"pip install 'ellq\[server\]'"):
         client.analyze(heavy).result()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            ModuleNotFoundError("No module named 'numba'", name="numba"),
+            "cpu kernels need a package that is not installed (No module named 'numba'): pip install 'ellq[server]'; or name",
+        ),
+        (
+            ModuleNotFoundError("No module named 'numba.core.caching'", name="numba.core.caching"),
+            "cpu kernels cannot be loaded: No module named 'numba.core.caching'; or name another one",
+        ),
+        (
+            ImportError("libLLVM.so: no such file"),
+            "cpu kernels cannot be loaded: libLLVM.so: no such file; or name another one",
+        ),
+    ],
+)
+def test_kernels_that_cannot_run_here_are_told_like_all_that_goes_wrong(
+    heavy, checkpoint, command_line, monkeypatch, error, told
+):
+    def fail(threads):
+        raise error
+
+    monkeypatch.delenv("ELLQ_SERVER", raising=False)
+    monkeypatch.setitem(MAKERS, "cpu", fail)
+    with Client() as client, pytest.raises(ServerUnusable, match=re.escape(told)) as caught:
+        client.analyze(heavy).result()
+    assert type(caught.value) is ServerUnusable
+    code, _, err = command_line("analyze", checkpoint)
+    assert (code, err.startswith("ellq: the server to run in this process cannot start: "), told in err) == (2, True, True)
+
+
+def test_other_reasons_why_no_server_starts_here(heavy, monkeypatch, tmp_path):
+    monkeypatch.delenv("ELLQ_SERVER", raising=False)
+    with monkeypatch.context() as patch, Client() as client:
+        patch.setenv("ELLQ_SOURCE_PREFIXES", "ftp://models")
+        with pytest.raises(ServerUnusable, match="ELLQ_SOURCE_PREFIXES"):
+            client.analyze(heavy).result()
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    with Client() as client, pytest.raises(ServerUnusable, match="cannot listen on unix:"):
+        client.analyze(heavy).result()
+    assert list(deep.iterdir()) == []
+
+
+def test_a_server_that_does_not_load_is_not_called_missing(heavy, monkeypatch):
+    def fail(module):
+        raise ImportError("libstdc++.so.6: version `GLIBCXX_3.4.29' not found")
+
+    monkeypatch.delenv("ELLQ_SERVER", raising=False)
+    monkeypatch.setattr("ellq_client.embedded.import_module", fail)
+    with Client() as client, pytest.raises(ServerUnusable, match=r"GLIBCXX.*name another one") as caught:
+        client.analyze(heavy).result()
+    assert type(caught.value) is ServerUnusable
+    with pytest.raises(ServerUnusable, match=r"`ellq serve` needs the server.*not found\)$"):
+        serve([])
 
 
 def test_the_environment_is_obeyed(fake, monkeypatch):

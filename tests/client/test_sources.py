@@ -130,6 +130,8 @@ def test_neither_a_path_nor_a_mapping(fake, tmp_path, weights):
             client.analyze(weights).result()
         with pytest.raises(TypeError, match=message):
             client.compress(weights, tmp_path / "small.safetensors", rule=RULE).result()
+        with pytest.raises(TypeError, match=message):
+            client.compress(weights, "s3://models/small.safetensors", rule=RULE).result()
     assert not list(tmp_path.iterdir())
 
 

@@ -3,12 +3,14 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,11 @@ from tests.client.folders.models import write_model
 from ellq_client.verifying import verify
 
 mlflow = pytest.importorskip("mlflow", reason="MLflow has an environment of its own: make test-registry")
+
+pytestmark = pytest.mark.timeout(900)
+
+START_SECONDS = 300
+"""Of MLflow: imports and the tables of a new database, on a machine that has other things to do."""
 
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/mlflow_compress.py"
 
@@ -30,15 +37,26 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     stores = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/artifacts"]
-    with (folder / "log").open("w") as log, subprocess.Popen([*command, *stores], stdout=log, stderr=log) as server:
-        address = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 120
-        while not answers(address):
-            assert server.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < deadline, (folder / "log").read_text()
-            time.sleep(0.3)
-        yield address
-        server.terminate()
+    address, log = f"http://127.0.0.1:{port}", folder / "log"
+    # a session of its own, so that its workers, which outlive it when it is killed, can be ended with it
+    with (
+        log.open("w") as told,
+        subprocess.Popen([*command, *stores], stdout=told, stderr=told, start_new_session=True) as server,
+    ):
+        try:
+            wait_for(server, address, log)
+            yield address
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)
+
+
+def wait_for(server: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not answers(address):
+        assert server.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.3)
 
 
 def answers(address: str) -> bool:

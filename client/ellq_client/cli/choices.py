@@ -44,9 +44,9 @@ def rule_of(name: str, given: Mapping[str, Any], *, scope: str | None) -> "Rule"
     """Return the rule with the options that were given. Errors: BadParameter naming the option that is wrong."""
     from ellq_client.rules import RULES
 
-    one_of(tuple(RULE_OPTIONS), name, option="--rule")
+    name = one_of(tuple(RULE_OPTIONS), name, option="--rule")
     if scope is not None:
-        one_of(SCOPES, scope, option="--scope")
+        scope = one_of(SCOPES, scope, option="--scope")
     options = RULE_OPTIONS[name]
     given_options = {option: value for option, value in given.items() if value is not None and value is not False}
     for option in given_options:
@@ -64,14 +64,18 @@ def rule_of(name: str, given: Mapping[str, Any], *, scope: str | None) -> "Rule"
 
 
 def one_of(known: Sequence[str], word: str, *, option: str) -> str:
-    """Return the word. Errors: BadParameter with the words that are known, and the one that was probably meant."""
-    if word not in known:
+    """Return the word as it is known: underscores, as reports have them, do for hyphens.
+
+    Errors: BadParameter with the words that are known, and the one that was probably meant.
+    """
+    hyphened = word.replace("_", "-")
+    if hyphened not in known:
         raise typer.BadParameter(f"{word!r} is not one of {', '.join(known)}{_meant(word, known)}", param_hint=option)
-    return word
+    return hyphened
 
 
 def _meant(word: str, known: Sequence[str]) -> str:
-    """Return a question about the known word that is nearest, such as one with hyphens; nothing when none is near."""
+    """Return a question about the known word that is nearest, such as one in small letters; nothing when none is near."""
     from difflib import get_close_matches
 
     nearest = get_close_matches(word.strip().lower().replace("_", "-"), known, n=1)
@@ -92,7 +96,7 @@ def override_of(text: str) -> "Override":
             return Override(glob, skip=True)
         if word == "axis":
             return Override(glob, neuron_axis=tuple(_axis(axis) for axis in details.split(",")))
-        if word in RULE_OPTIONS:
+        if word.replace("_", "-") in RULE_OPTIONS:
             options = dict(_assignment(item) for item in details.split(",") if item)
             scope = options.pop("scope", None)
             return Override(

@@ -11,14 +11,14 @@ from tests.client.folders.models import INDEX, read_index, shard_name, write_ind
 from ellq_client import SourceError
 from ellq_client.folders.files import PROGRESS, trees_of
 from ellq_client.folders.folder import open_folder
-from ellq_client.sources import FileSource
+from ellq_client.steady_file import SteadyFile
 
 FIRST, SECOND, THIRD = (shard_name(number, 3) for number in (1, 2, 3))
 
 
 @pytest.fixture(autouse=True)
 def _no_weight_is_read(monkeypatch):
-    monkeypatch.setattr(FileSource, "_range", lambda *_: pytest.fail("a weight was read"))
+    monkeypatch.setattr(SteadyFile, "pieces", lambda *_: pytest.fail("a weight was read"))
 
 
 def edit(root, change):

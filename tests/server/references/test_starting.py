@@ -20,6 +20,16 @@ def test_a_prefix_that_is_none_stops_the_start(capsys: pytest.CaptureFixture[str
     assert f"ELLQ_{setting.upper().replace('-', '_')}: 'http://169.254.169.254' is no prefix" in told
 
 
+@pytest.mark.parametrize("address", ["50051", "localhost:", "localhost:70000", "::1:50051", "http://localhost:50051", "unix:"])
+@pytest.mark.parametrize("setting", ["listen", "health-listen"])
+def test_an_address_that_is_none_is_a_wrong_setting(capsys: pytest.CaptureFixture[str], setting: str, address: str) -> None:
+    assert serve([f"--{setting}", address, "--metrics-port", "0"]) == EXIT_USAGE
+    told = capsys.readouterr().err
+    assert told.startswith(f"ellq serve: {setting.replace('-', '_')}: ")
+    assert "HOST:PORT, such as 0.0.0.0:50051, [IPV6]:PORT or unix:/PATH" in told
+    assert told.endswith(f", got {address!r}\n")
+
+
 def test_a_folder_that_is_not_there_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     Doors(Settings(source_prefixes=f"file://{tmp_path}/none/, file://{tmp_path}/", output_prefixes="s3://models"))
     (told,) = (record.msg for record in caplog.records)
