@@ -1,18 +1,14 @@
 """What this server refuses for ever, and how much memory a call will need."""
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ellq_kernels.contract import POOL_BYTES_A_WEIGHT
-from ellq_math.network.conv_norms import SYMBOL_WORK, symbol_work
-from ellq_math.network.dead_neurons import layer_of
-from ellq_math.network.pullback import form_work
-from ellq_math.network.topology import Graph, Step, work
+from ellq_math.network.topology import Graph
 from ellq_math.rules import ErrorBudget, Lasso
 from ellq_server.budgets import TRIALS
 from ellq_server.footprints import TENSORS_AT_HAND, held_bytes, network_bytes, scales_bytes, tensor_bytes
 from ellq_server.header import Header
+from ellq_server.network_work import network_work
 from ellq_server.planning import Planning
 from ellq_server.refusals import InvalidRequest, TooLarge, shorten
 from ellq_server.requests import Request
@@ -24,12 +20,6 @@ from ellq_server.workbench import Workbench
 CALL_BYTES = 128 << 20
 """What a call needs beside its tensors: frames in flight on both sides of gRPC, kernel scratch, reports. All these figures
 are held by tests/server/test_memory.py."""
-
-PASSES = 12
-"""Products of the size of a forward pass in all certificates: values and errors, each as a centre and a radius, and gains."""
-
-NORMS = 6
-"""Operator norms of a layer in all certificates: before, after, their difference, and weighted ones."""
 
 LASSO_SWEEPS = 1000
 """Sweeps over the weights of a neuron that LASSO rarely exceeds (40 penalties of at most 96 each)."""
@@ -140,9 +130,7 @@ def _is_certified(bench: Workbench) -> bool:
 
 def _check_work(bench: Workbench, graph: Graph, planning: Planning, limits: Limits) -> None:
     shapes = {plan.entry.name: plan.entry.shape for plan in planning.plans}
-    needed = PASSES * work(graph) + sum(_norm_work(step, shapes) for step in graph.layers)
-    if bench.moments:
-        needed += form_work(graph)
+    needed = network_work(graph, shapes, has_moments=bool(bench.moments))
     rule = bench.request.rule
     if rule and isinstance(rule.rule, ErrorBudget) and rule.rule.measured:
         needed *= 1 + TRIALS
@@ -161,15 +149,6 @@ def _check_lasso(planning: Planning, limits: Limits, request: Request) -> None:
             takes = f"LASSO of tensor {shorten(repr(plan.entry.name))} takes up to {needed} multiply-adds"
             allowed = f"this server spends at most {limits.network_work}"
             raise TooLarge(f"{takes}; {allowed}; give the tensor another rule", reason="NETWORK_TOO_LARGE", field="data")
-
-
-def _norm_work(step: Step, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Return the multiply-adds of a layer's operator norms: Gram iteration, several times over."""
-    shape = shapes[layer_of(step).weight]
-    rows, columns = shape[0], math.prod(shape[1:])
-    small, large = min(rows, columns), max(rows, columns)
-    symbols = symbol_work(step, shape)
-    return NORMS * (small * small * (large + 5 * small) + (6 * symbols if symbols <= SYMBOL_WORK else 0))
 
 
 def _check_sizes(header: Header, limits: Limits) -> None:

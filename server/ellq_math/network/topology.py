@@ -116,6 +116,11 @@ def work(graph: Graph) -> int:
     return sum(max(step.fan_in * math.prod(step.shape), _values_taken(step)) for step in graph.steps if step.shape)
 
 
+def values_passed(graph: Graph) -> int:
+    """Return how many values all steps read, padding counted, and give, up to steps of unknown shape."""
+    return sum(_values_taken(step) + math.prod(step.shape) for step in graph.steps if step.shape is not None)
+
+
 def _values_taken(step: Step) -> int:
     """Return how many values a step reads, padding counted."""
     taken = [shape for shape in step.input_shapes if shape is not None]
