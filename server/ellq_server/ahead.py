@@ -3,6 +3,7 @@
 import traceback
 from collections.abc import Generator
 from contextlib import closing
+from contextvars import copy_context
 from threading import Condition, Thread
 from typing import Generic, TypeVar
 
@@ -15,7 +16,8 @@ def ahead(values: Generator[Value]) -> Generator[Value]:
     Errors: those of the generator. It is closed when this one is, and not before its thread has let go of everything.
     """
     hand = _Hand[Value]()
-    thread = Thread(target=_feed, args=(values, hand), name="ellq-ahead", daemon=True)
+    context = copy_context()  # in which the values can be interrupted
+    thread = Thread(target=context.run, args=(_feed, values, hand), name="ellq-ahead", daemon=True)
     thread.start()
     try:
         yield from iter(hand.take, None)

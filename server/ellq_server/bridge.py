@@ -1,7 +1,7 @@
 """Between the event loop, where frames come and go, and the worker thread, where a call computes.
 
 Two bounded queues: a slow client holds back the worker, a slow worker holds back the client, and memory stays small. When
-either side is gone both queues shut down, and the other side ends at its next step.
+either side is gone both queues shut down, and the other side ends at its next step; a long computation asks in between.
 """
 
 import asyncio
@@ -9,11 +9,13 @@ import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import suppress
+from threading import Event
 from typing import Generic, TypeVar
 
 import janus
 
 from ellq.v1.frames import Data
+from ellq_math.interruption import interruptible
 from ellq_server.refusals import TruncatedStream
 
 FRAMES_IN_FLIGHT = 4
@@ -44,7 +46,9 @@ async def run_in_thread(
     inlet: janus.Queue[Data | _End[Data]] = janus.Queue(FRAMES_IN_FLIGHT)
     outlet: janus.Queue[Frame | _End[Frame]] = janus.Queue(FRAMES_IN_FLIGHT)
     pump = asyncio.create_task(_pump(chunks, inlet.async_q))
-    worker = asyncio.get_running_loop().run_in_executor(threads, _work, work, inlet.sync_q, outlet.sync_q, idle_seconds)
+    gone = Event()
+    loop = asyncio.get_running_loop()
+    worker = loop.run_in_executor(threads, _work, work, inlet.sync_q, outlet.sync_q, idle_seconds, gone)
     try:
         while not isinstance(frame := await outlet.async_q.get(), _End):
             yield frame
@@ -56,6 +60,7 @@ async def run_in_thread(
         finally:
             del error
     finally:
+        gone.set()
         pump.cancel()
         inlet.shutdown(immediate=True)
         outlet.shutdown(immediate=True)
@@ -82,11 +87,13 @@ def _work(
     inlet: janus.SyncQueue[Data | _End[Data]],
     outlet: janus.SyncQueue[Frame | _End[Frame]],
     idle_seconds: float,
+    gone: Event,
 ) -> None:
     error: BaseException | None = None
     try:
-        for frame in work(_chunks(inlet, idle_seconds)):
-            outlet.put(frame)
+        with interruptible(lambda: not gone.is_set()):
+            for frame in work(_chunks(inlet, idle_seconds)):
+                outlet.put(frame)
     except janus.SyncQueueShutDown:
         return  # the call is gone
     except BaseException as raised:

@@ -4,6 +4,7 @@ from math import prod
 
 import numpy as np
 
+from ellq_math.interruption import check
 from ellq_math.network.findings import Grade, GradeFindings
 from ellq_math.network.groups import Groups, Norm, channels, lifted, regroup
 from ellq_math.network.knowledge import Knowledge
@@ -66,6 +67,7 @@ def _sizes(graph: Graph, tensors: Tensors, entering: L2Bounds) -> Sizes:
     """Return bounds of the original values of all nodes that have any."""
     found: Sizes = {}
     for step in graph.steps:
+        check()
         given = [found[name] for name in step.node.inputs if name in found]
         if isinstance(step.node.operation, Input):
             found[step.node.name] = entering, entering.total

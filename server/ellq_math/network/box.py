@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from ellq_math.interruption import check
 from ellq_math.network.box_steps import Bounds, advance
 from ellq_math.network.findings import (
     Ending,
@@ -38,6 +39,7 @@ def certify_box(graph: Graph, tensors: Tensors, knowledge: Knowledge) -> GradeFi
     run = _Run(graph, tensors, _input_bounds(graph.input, knowledge.box))
     with np.errstate(all="ignore"):  # what overflows becomes infinity or NaN, is found, and ends the certificate
         for step in graph.steps:
+            check()
             run.take(step)
     return GradeFindings(run.certificate(), tuple(run.layers), tuple(run.endings))
 

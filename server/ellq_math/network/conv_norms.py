@@ -6,6 +6,7 @@ from math import ceil, cos, pi, prod
 import numpy as np
 import numpy.typing as npt
 
+from ellq_math.interruption import check
 from ellq_math.network.groups import Norm
 from ellq_math.network.layer_gains import conv_gains, phase_counts, phases
 from ellq_math.network.nodes import Conv
@@ -92,6 +93,7 @@ def symbol_norm_bound(kernel: Array, lengths: Sequence[int]) -> float:
     block = max(1, BLOCK // sum(flat.shape))
     largest = 0.0
     for start in range(0, prod(half), block):
+        check()
         frequencies = np.array(np.unravel_index(np.arange(start, min(start + block, prod(half))), half))
         symbols = _as_real(*(part.reshape(-1, *matrices) for part in _symbols(flat, frequencies, grid, taps)))
         largest = max(largest, float(gram_bound(symbols).max()))

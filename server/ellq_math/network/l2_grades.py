@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ellq_math.interruption import check
 from ellq_math.network.findings import (
     Ending,
     EndingReason,
@@ -54,6 +55,7 @@ def certify_l2(graph: Graph, tensors: Tensors, grade: Grade, own: Own, tighten: 
     """
     walk = _Walk()
     for step in graph.steps:
+        check()
         made = own(step) if isinstance(step.node.operation, Linear | Conv) else None
         if all(name in walk.errors for name in step.node.inputs):
             _bound(walk, step, tensors, made)

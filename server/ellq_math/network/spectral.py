@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from ellq_math.interruption import check
 from ellq_math.sums import UNIT_ROUNDOFF, Array, round_up
 
 GRAM_STEPS = 6
@@ -53,6 +54,7 @@ def gram_bound(matrices: Array, steps: int = GRAM_STEPS) -> Array:
     current = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mT
     trail: list[tuple[npt.NDArray[np.int64], Array]] = []
     for _ in range(steps):
+        check()
         current, exponents = scaled_down(current)
         gamma = 4 * (current.shape[-1] + 4) * UNIT_ROUNDOFF  # twice what is needed; what underflows beside a 1/4 is far below
         trail.append((exponents, frobenius_bound(current) ** 2 * gamma * 2))
