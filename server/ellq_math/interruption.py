@@ -3,7 +3,7 @@
 What asks lies deep below what knows, so the question goes by a variable of the context, not through every signature.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -22,7 +22,7 @@ def check() -> None:
 
 
 @contextmanager
-def interruptible(wanted: Callable[[], bool]) -> Iterator[None]:
+def interruptible(wanted: Callable[[], bool]) -> Generator[None]:
     """Let computations below end once `wanted` says that nobody waits for them."""
     token = _wanted.set(wanted)
     try:

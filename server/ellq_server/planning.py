@@ -12,6 +12,7 @@ from ellq.v1.safetensors import COMPRESSIBLE_DTYPES
 from ellq.v1.scales import Scale
 from ellq_math.dtypes import WEIGHT_DTYPES
 from ellq_math.float8 import wide_dtype
+from ellq_math.interruption import check
 from ellq_server.header import TensorEntry
 from ellq_server.refusals import InvalidRequest, shorten
 from ellq_server.scoped_rules import ScopedRule
@@ -116,13 +117,14 @@ def plan_tensors(
     (INVALID_GLOB) when there are too many globs for so many tensors.
     """
     _check_work(tensors, selection)
-    include, exclude = _Globs(selection.include), _Globs(selection.exclude)
+    tables, include, exclude = _Globs(TABLE_NAMES), _Globs(selection.include), _Globs(selection.exclude)
     overrides = _Globs(override.glob for override in selection.overrides)
     meanings = read_meanings(tensors)
     plans = []
     for position, entry in enumerate(tensors):
+        check()
         matched = [selection.overrides[index] for index in overrides.matching(entry.name)]
-        included, excluded = include.any(entry.name), exclude.any(entry.name)
+        included, excluded = include.any(entry.name) or not tables.any(entry.name), exclude.any(entry.name)
         reason = _meant(meanings, entry) or _reason(entry, included=included, excluded=excluded, overrides=matched)
         if reason is not None:
             plans.append(Plan(position, entry, reason))
@@ -163,7 +165,7 @@ def _reason(entry: TensorEntry, *, included: bool, excluded: bool, overrides: Se
     treatment = next((override for override in reversed(overrides) if override.skip or override.rule), None)
     if treatment and treatment.skip:
         return Reason.SKIPPED
-    if not included and any(fnmatch.fnmatchcase(entry.name, glob) for glob in TABLE_NAMES):
+    if not included:
         return Reason.NAME
     return None
 

@@ -5,15 +5,16 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from tests.server.wire import Caller, stream_of
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_math.network import l2_bounds
 from ellq_math.network.certify import certify
 from ellq_math.network.knowledge import Box, Knowledge, Moments
 from ellq_math.network.nodes import Activation, ActivationKind, Conv, Input, Linear, Node, Topology
-from ellq_math.network.topology import Graph, read_graph
+from ellq_math.network.topology import read_graph
 from ellq_server.network_work import LAYER_WORK, NORMS, STEP_WORK, VALUE_WORK, network_work
+from ellq_server.settings import Settings
+from tests.server.wire import Caller, stream_of
 
 RELU = Activation(ActivationKind.RELU)
 HALF = pb.Rule(scope=pb.SCOPE_NEURON, fraction=pb.FractionRule(pruned_ratio=0.5))
@@ -57,6 +58,16 @@ def test_sines_count_as_long_as_they_take():
     assert counted(chain((1, 100, 100), Conv("k", padding=(20,))), {"k": (1, 1, 40, 40)}) >= NORMS * 6 * 10**9
 
 
+def test_a_common_image_network_is_within_the_default():
+    """The 3 x 3 convolutions of a ResNet-50, whose symbols are most of its work."""
+    stages = [(3, 64, 56), (4, 128, 28), (6, 256, 14), (3, 512, 7)]
+    needed = 0
+    for count, channels, length in stages:
+        layers = [Conv("k", padding=(1,))] * count
+        needed += counted(chain((channels, length, length), *layers), {"k": (channels, channels, 3, 3)})
+    assert needed <= Settings.model_fields["network_work"].default / 2
+
+
 class Halved:
     """Tensors whose small weights were cut."""
 
@@ -81,7 +92,7 @@ def test_no_layer_has_more_norms_than_are_counted(monkeypatch):
     monkeypatch.setattr(l2_bounds, "conv_norm_bound", counting)
     names = ["a", "b", "c", "d"]
     tensors = {name: rng.normal(size=(3, 3, 3)) / 9 for name in names}
-    graph: Graph = read_graph(chain((3, 8), *(Conv(name, padding=(1,)) for name in names)), {name: (3, 3, 3) for name in names})
+    graph = read_graph(chain((3, 8), *(Conv(name, padding=(1,)) for name in names)), dict.fromkeys(names, (3, 3, 3)))
     moments = {name: Moments(name, np.ones(9)) for name in names}
     known = Knowledge(box=Box(np.array([-1.0]), np.array([1.0])), l2_radius=1.0, moments=moments)
     found = certify(graph, Halved(tensors), known)
@@ -97,9 +108,8 @@ def test_a_box_of_many_values_is_more_computing_than_its_bytes_tell(serve: Calla
         pb.Node(name="x", input=pb.InputNode(shape=[1, length])),
         pb.Node(name="c", inputs=["x"], conv=pb.ConvNode(weight="w")),
     ]
-    network = pb.Network(
-        topology=pb.Topology(nodes=nodes), inputs=pb.InputKnowledge(box=pb.Box(low=[-1], high=[1])) if length else None
-    )
+    box = pb.InputKnowledge(box=pb.Box(low=[-1], high=[1]))
+    network = pb.Network(topology=pb.Topology(nodes=nodes), inputs=box)
     stream = stream_of({"w": np.ones((1, 1, 3), np.float32)})
     caller = serve(network_work=10**10)
     if length == 1 << 12:

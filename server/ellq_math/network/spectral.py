@@ -10,8 +10,8 @@ GRAM_STEPS = 6
 """Then the bound is within a factor of min(m, n)^(1/128) of the norm, and within 1e-3 on random matrices."""
 
 ENTRY = 60
-"""Multiply-adds of a large product that an entry of a matrix takes as long as in a step, for all but the product itself: scaled,
-copied, squared and summed, in memory. 6 x 10^-9 s were measured (2026-11-23, processor time, at 10^-10 s for a multiply-add)."""
+"""Multiply-adds of a large product that an entry of a matrix takes as long as in a step, the product itself left out: scaled,
+copied, squared and summed, in memory. Measured: 6 x 10^-9 s (2026-11-23, processor time, at 10^-10 s for a multiply-add)."""
 
 MATRIX = 10_000
 """The same that a matrix takes in all steps, however small it is: 10^-6 s were measured, among many at once (likewise)."""
