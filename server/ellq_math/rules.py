@@ -6,7 +6,7 @@ Ranges are those of the contract (compression.proto). A value that exists is val
 import math
 from dataclasses import dataclass
 
-from ellq_math.network.findings import Grade
+from ellq_math.grades import Grade
 
 
 class InvalidParameter(ValueError):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ellq_kernels.contract import POOL_BYTES_A_WEIGHT
 from ellq_math.network.conv_norms import SYMBOL_WORK, symbol_work
-from ellq_math.network.dead_neurons import layer_of
+from ellq_math.network.layers import layer_of
 from ellq_math.network.pullback import form_work
 from ellq_math.network.topology import Graph, Step, work
 from ellq_math.rules import ErrorBudget, Lasso

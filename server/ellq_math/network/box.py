@@ -8,16 +8,9 @@ import math
 
 import numpy as np
 
+from ellq_math.grades import Grade
 from ellq_math.network.box_steps import Bounds, advance
-from ellq_math.network.findings import (
-    Ending,
-    EndingReason,
-    Grade,
-    GradeCertificate,
-    GradeFindings,
-    LayerEffect,
-    ending_at_unbounded,
-)
+from ellq_math.network.findings import Ending, EndingReason, GradeCertificate, GradeFindings, LayerEffect, ending_at_unbounded
 from ellq_math.network.intervals import Interval, l2_norm, point
 from ellq_math.network.knowledge import Box, InvalidInputs, Knowledge
 from ellq_math.network.layer_gains import layer_rows

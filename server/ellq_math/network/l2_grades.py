@@ -5,15 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ellq_math.network.findings import (
-    Ending,
-    EndingReason,
-    Grade,
-    GradeCertificate,
-    GradeFindings,
-    LayerEffect,
-    ending_at_unbounded,
-)
+from ellq_math.grades import Grade
+from ellq_math.network.findings import Ending, EndingReason, GradeCertificate, GradeFindings, LayerEffect, ending_at_unbounded
 from ellq_math.network.l2_bounds import L2Bounds, added, carried, carried_total, sum_of
 from ellq_math.network.nodes import Conv, Linear, Unbounded
 from ellq_math.network.tensors import Tensors

@@ -17,9 +17,9 @@ from ellq_math.network.l2_bounds import L2Bounds, product, sum_of
 from ellq_math.network.layer_gains import combine, layer_rows
 from ellq_math.network.nodes import Activation, Affine, BatchNorm, Linear, Reshape
 from ellq_math.network.quadratic import input_roots
-from ellq_math.network.spectral import scaled_down, scaled_up
 from ellq_math.network.tensors import Tensors
 from ellq_math.network.topology import Graph, Step
+from ellq_math.spectral import scaled_down, scaled_up
 from ellq_math.sums import Array
 
 MOST_VALUES = 1024

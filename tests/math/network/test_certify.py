@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from tests.math.network.networks import Pair, shapes_of
 
+from ellq_math.grades import Grade
 from ellq_math.network.certify import certify
-from ellq_math.network.findings import EndingReason, Grade
+from ellq_math.network.findings import EndingReason
 from ellq_math.network.knowledge import Box, Knowledge, Moments
 from ellq_math.network.nodes import Activation, ActivationKind, BatchNorm, Input, Linear, Node, Topology, Unbounded
 from ellq_math.network.topology import InvalidTopology, read_graph
