@@ -24,7 +24,7 @@ from ellq_math.sums import Array
 def certify_box(graph: Graph, tensors: Tensors, knowledge: Knowledge) -> GradeFindings:
     """Return what holds at every input in the box.
 
-    Errors: InvalidInputs when there is no box, or one of another length than the input; InvalidTopology for a variance below 0.
+    Errors: InvalidInputs when there is no box, or one of another length than the input.
     """
     if knowledge.box is None:
         raise InvalidInputs("box", "no box is given; this grade speaks of the inputs in a box")
