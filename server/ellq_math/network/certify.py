@@ -27,7 +27,6 @@ GRADES: dict[Grade, Callable[[Graph, Tensors, Knowledge], GradeFindings]] = {
     Grade.MEAN_SQUARE: certify_mean_square,
 }
 
-
 EFFECTS: dict[Grade, Callable[[Graph, Tensors, Knowledge], GradeFindings]] = {
     **GRADES,
     Grade.MEAN_SQUARE: partial(certify_mean_square, tighten_output=False),

@@ -25,7 +25,6 @@ class OwnError:
 Own = Callable[[Step], OwnError | None]
 """Returns the own error of a layer; None when too little is known of its inputs."""
 
-
 Tighten = Callable[[Mapping[str, L2Bounds], str], L2Bounds]
 """Returns bounds of the errors of a node, given those of all nodes: as good or better."""
 

@@ -22,11 +22,11 @@ from ellq_math.sums import Array, round_up
 
 
 def certify_mean_square(graph: Graph, tensors: Tensors, knowledge: Knowledge, *, tighten_output: bool = True) -> GradeFindings:
-    """Return what the moments promise. Errors: InvalidMoments when they do not fit the tensors.
-
-    `tighten_output` pulls forms back from the output, which takes most of the time and tells nothing of the layers.
+    """Return what the moments promise.
 
     A layer whose weights were changed and that has no moments ends the certificate; later layers still tell their own errors.
+    `tighten_output` pulls forms back from the output, which takes most of the time and tells nothing of the layers.
+    Errors: InvalidMoments when they do not fit the tensors.
     """
 
     def tighten(errors: Mapping[str, L2Bounds], node: str) -> L2Bounds:

@@ -20,9 +20,6 @@ from ellq_math.network.nodes import Conv
 from ellq_math.network.topology import Graph, Step
 from ellq_math.sums import Array
 
-Reasons = dict[int, str]
-"""Why classes stay."""
-
 
 @dataclass(frozen=True)
 class Removal:
