@@ -48,6 +48,7 @@ class Weights(Protocol):
 class Kernels(Protocol):
     """A maker. Stateless and safe to call from several threads with different weights.
 
+    Weights that are handed in are those that this maker's `load` and `weigh` returned: Any, because no other Weights will do.
     Every operation may raise MemoryError, after which its weights are not to be relied on, and DeviceLost.
     """
 
@@ -71,7 +72,7 @@ class Kernels(Protocol):
         """
         ...
 
-    def load(self, payload: bytearray | memoryview, *, dtype: str, neurons: int, fan_in: int) -> Any:
+    def load(self, payload: bytearray | memoryview, *, dtype: str, neurons: int, fan_in: int) -> Weights:
         """Take over a writable buffer of little-endian weights in neuron-major order; it may be changed in place."""
         ...
 
@@ -143,7 +144,7 @@ class Kernels(Protocol):
         """Return what `apply` would, and change nothing."""
         ...
 
-    def weigh(self, weights: Any, rows: Array, columns: Array) -> Any:
+    def weigh(self, weights: Any, rows: Array, columns: Array) -> Weights:
         """Return keys to choose the weights by: |w_ij| rows[i] columns[i // (neurons / groups), j], rounded up.
 
         Defined, to the bit, by ellq_math.network.weighing.weigh. Keys are weights of dtype F64 in every other operation, with

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import Any
 
-from ellq_kernels.contract import Kernels
+from ellq_kernels.contract import Kernels, Weights
 from ellq_math.pools import Descent, KeepCount, Target, Threshold, merge, search
 from ellq_math.values import Histogram
 
 
-def search_pool(kernels: Kernels, pool: Sequence[Any], target: Target) -> Threshold:
+def search_pool(kernels: Kernels, pool: Sequence[Weights], target: Target) -> Threshold:
     """Return the threshold of a target over all these weights as one row; `pool` is not empty."""
 
     def count(descent: Descent) -> Histogram:
@@ -21,7 +20,7 @@ def search_pool(kernels: Kernels, pool: Sequence[Any], target: Target) -> Thresh
     return search(count, target, mantissa_bits=max(weights.mantissa_bits for weights in pool))
 
 
-def kth_by_digits(kernels: Kernels, pool: Sequence[Any], kept: int) -> tuple[float, int]:
+def kth_by_digits(kernels: Kernels, pool: Sequence[Weights], kept: int) -> tuple[float, int]:
     """Return what Kernels.kth_largest does."""
     weights = sum(one.neurons * one.fan_in for one in pool)
     found = search_pool(kernels, pool, KeepCount(kept=kept, weights=weights))

@@ -21,14 +21,12 @@ LOG_ROUNDINGS = 16
 
 
 def log_stechkin_constant(*, q: float, p: float) -> float:
-    """Return log c(q, p), c = [x^x (1 - x)^(1 - x)]^(1/q) with x = q/p; 0 < q < p."""
+    """Return log c, c = [x^x (1 - x)^(1 - x)]^(1/q) with x = q/p; 0 < q < p.
+
+    The least c with sigma_M(w)_p <= c M^(1/p - 1/q) ||w||_q for all rows w and counts M >= 1.
+    """
     x = q / p
     return (x * math.log(x) + (1 - x) * math.log1p(-x)) / q
-
-
-def stechkin_constant(*, q: float, p: float) -> float:
-    """Return the least c with sigma_M(w)_p <= c M^(1/p - 1/q) ||w||_q for all rows w and counts M >= 1; 0 < q < p."""
-    return math.exp(log_stechkin_constant(q=q, p=p))
 
 
 @in_blocks

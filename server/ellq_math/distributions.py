@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ellq_math.network.spectral import gram_bound
+from ellq_math.spectral import gram_bound
 from ellq_math.sums import Array, canonical_sum, round_down, round_up, sum_roundings
 
 TAIL_CURVE_AT = (0.01, 0.05, 0.1, 0.25, 0.5)

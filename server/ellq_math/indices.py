@@ -4,8 +4,6 @@ Everything here is scale-invariant except the norms, so the exponents of scaled 
 `ignore_zeros` makes the population of a row its non-zero weights instead of all stored ones.
 """
 
-import math
-
 import numpy as np
 
 from ellq_math.blocks import in_blocks
@@ -16,21 +14,6 @@ from ellq_math.values import Counts, RowStatistics
 def population(stats: RowStatistics, *, ignore_zeros: bool) -> Counts:
     """Return how many weights d of each row count. Shape: (rows,) int64."""
     return stats.fan_in - stats.zeros if ignore_zeros else np.full_like(stats.zeros, stats.fan_in)
-
-
-def log_power_sum(stats: RowStatistics, order: float) -> Array:
-    """Return log sum |w|^order of each row. Shape: (rows,). A zero row gives -inf."""
-    with np.errstate(divide="ignore"):
-        return np.log(power_sum(stats, order)) + stats.exponents.astype(np.float64) * (order * math.log(2))
-
-
-def log_quasinorm(stats: RowStatistics, q: float) -> Array:
-    """Return log ||w||_q of each row. Shape: (rows,). A zero row gives -inf.
-
-    In the log domain because the norm itself overflows early: 1e5 equal weights at q = 0.01 already give 10**500.
-    """
-    with np.errstate(divide="ignore"):
-        return np.log(power_sum(stats, q)) / q + stats.exponents.astype(np.float64) * math.log(2)
 
 
 def l1_norm(stats: RowStatistics) -> Array:

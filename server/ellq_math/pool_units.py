@@ -16,7 +16,8 @@ from ellq_math.values import Counts, PoolUnits
 UNIT_BITS = 61
 """Sums of the units of one exponent field stay within 2^61, well inside int64."""
 
-MANTISSA_BITS = 52
+DOUBLE_MANTISSA_BITS = 52
+"""Above them lies the exponent field of a pattern."""
 
 INEXACT_BITS = 2**27 - 1
 """Mantissa bits of a double that must all be zero for its square to be exact: 26 bits are left, 52 in the square."""
@@ -34,7 +35,7 @@ def units_of(magnitudes: Array, units: PoolUnits) -> tuple[Counts, Counts]:
     at most half an ulp, and a factor of 1 +- 2^-52 moves it by at least a whole one.
     """
     patterns = magnitudes.view(np.int64)
-    above = below = np.ldexp(magnitudes, 1022 - np.maximum(patterns >> MANTISSA_BITS, 1))
+    above = below = np.ldexp(magnitudes, 1022 - np.maximum(patterns >> DOUBLE_MANTISSA_BITS, 1))
     if units.p == 2:
         inexact = np.where(patterns & INEXACT_BITS != 0, 2.0**-52, 0.0)
         square = above * below

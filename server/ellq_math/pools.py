@@ -115,7 +115,7 @@ def descend(descent: Descent, histogram: Histogram, target: Target, *, mantissa_
     if not bins_are_single(descent.level, mantissa_bits=mantissa_bits):
         return Descent(descent.level + 1, prefix, weights_below, end.units_below, end.unit_total)
     return Threshold(
-        magnitude=float(np.array([prefix << _shift(descent.level)], dtype=np.uint64).view(np.float64)[0]),
+        magnitude=float(np.array([prefix << following_bits(descent.level)], dtype=np.uint64).view(np.float64)[0]),
         ties_kept=int(histogram.weights[end.digit]) - end.ties_cut,
         kept=target.weights - weights_below - end.ties_cut,
     )
@@ -181,10 +181,15 @@ def bins_are_single(level: int, *, mantissa_bits: int) -> bool:
     return sum(DIGITS[: level + 1]) >= EXPONENT_BITS + mantissa_bits
 
 
+def following_bits(level: int) -> int:
+    """Return how many bits of a magnitude follow its digit at this level."""
+    return 63 - sum(DIGITS[: level + 1])
+
+
 def count_digits(magnitudes: Array, units: PoolUnits | None, *, level: int, prefix: int) -> Histogram:
     """Return the histogram of one digit over the magnitudes that start with the prefix. Shape: any, float64, non-negative."""
     flat = magnitudes.ravel()
-    leading = flat.view(np.uint64) >> np.uint64(_shift(level))
+    leading = flat.view(np.uint64) >> np.uint64(following_bits(level))
     inside = leading >> np.uint64(DIGITS[level]) == prefix
     digits = (leading[inside] & np.uint64(2 ** DIGITS[level] - 1)).astype(np.int64)
     weights = np.bincount(digits, minlength=2 ** DIGITS[level]).astype(np.int64)
@@ -207,8 +212,3 @@ def merge(first: Histogram, second: Histogram) -> Histogram:
     units = None if first.units is None or second.units is None else first.units + second.units
     totals = None if first.lower_total is None or second.lower_total is None else first.lower_total + second.lower_total
     return Histogram(weights=first.weights + second.weights, units=units, lower_total=totals)
-
-
-def _shift(level: int) -> int:
-    """Return how many bits follow the digit."""
-    return 63 - sum(DIGITS[: level + 1])

@@ -13,7 +13,7 @@ import numpy as np
 
 from ellq_math.sums import Array
 
-MANTISSA_BITS = 11
+TABLE_BITS = 11
 """Leading mantissa bits that index the second table: what is left is below 2^-12 of the centre of its interval."""
 
 LOWEST_EXPONENT = -1074
@@ -50,7 +50,7 @@ def power_table(order: float) -> PowerTable:
     exponents = [_EXPONENT_DIGITS.power(step, LOWEST_EXPONENT)]
     while len(exponents) < 1024 - LOWEST_EXPONENT:
         exponents.append(_EXPONENT_DIGITS.multiply(exponents[-1], step))
-    centres = [1 + (j + 0.5) / 2**MANTISSA_BITS for j in range(2**MANTISSA_BITS)]
+    centres = [1 + (j + 0.5) / 2**TABLE_BITS for j in range(2**TABLE_BITS)]
     first = order
     second = first * (order - 1) / 2
     third = second * (order - 2) / 3
@@ -80,9 +80,9 @@ def power(magnitude: Array, order: float) -> Array:
     subnormal = magnitude < 2.0**-1022
     bits = (magnitude * np.where(subnormal, 2.0**54, 1.0)).view(np.uint64)
     exponent = (bits >> np.uint64(52)).astype(np.int64) - 1023 - 54 * subnormal
-    interval = ((bits >> np.uint64(52 - MANTISSA_BITS)) & np.uint64(2**MANTISSA_BITS - 1)).astype(np.int64)
+    interval = ((bits >> np.uint64(52 - TABLE_BITS)) & np.uint64(2**TABLE_BITS - 1)).astype(np.int64)
     mantissa = ((bits & np.uint64(2**52 - 1)) | np.uint64(1023 << 52)).view(np.float64)
-    centre = 1.0 + (interval + 0.5) / 2**MANTISSA_BITS
+    centre = 1.0 + (interval + 0.5) / 2**TABLE_BITS
     r = (mantissa - centre) * table.inverse_centres[interval]
     first, second, third, fourth = table.series
     series = r * (first + r * (second + r * (third + r * fourth)))

@@ -6,7 +6,7 @@ Ranges are those of the contract (compression.proto). A value that exists is val
 import math
 from dataclasses import dataclass
 
-from ellq_math.network.findings import Grade
+from ellq_math.grades import Grade
 
 
 class InvalidParameter(ValueError):
@@ -31,7 +31,7 @@ class IndexOrders:
     pq_q: float
 
     def __post_init__(self) -> None:
-        _check_quasi_order("q", self.q)
+        _check_quasi_order(self.q)
         _check_pair("pq_p", self.pq_p, "pq_q", self.pq_q)
 
     @property
@@ -48,7 +48,7 @@ class SparsityIndex:
     eta: float
 
     def __post_init__(self) -> None:
-        _check_quasi_order("q", self.q)
+        _check_quasi_order(self.q)
         _check_eta(self.eta)
 
 
@@ -91,7 +91,7 @@ class LqBound:
 
     def __post_init__(self) -> None:
         _check_epsilon(self.epsilon)
-        _check_quasi_order("q", self.q)
+        _check_quasi_order(self.q)
         _check_norm_order(self.p)
 
 
@@ -182,8 +182,8 @@ def _check(parameter: str, got: float, *, holds: bool, allowed: str) -> None:
         raise InvalidParameter(parameter, allowed=allowed, got=got)
 
 
-def _check_quasi_order(parameter: str, q: float) -> None:
-    _check(parameter, q, holds=0.05 <= q < 1, allowed="in [0.05, 1)")
+def _check_quasi_order(q: float) -> None:
+    _check("q", q, holds=0.05 <= q < 1, allowed="in [0.05, 1)")
 
 
 def _check_pair(lower: str, p: float, upper: str, q: float) -> None:

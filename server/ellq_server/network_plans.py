@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 
 from ellq_math.dtypes import WEIGHT_DTYPES
-from ellq_math.network.findings import Grade
+from ellq_math.grades import Grade
 from ellq_math.network.knowledge import Moments
 from ellq_math.network.nodes import Conv, Linear
 from ellq_math.network.quadratic import check_moments

@@ -9,11 +9,11 @@ import math
 from collections.abc import Mapping
 
 from ellq_math.network.conv_norms import SYMBOL_WORK, symbol_work
-from ellq_math.network.dead_neurons import layer_of
+from ellq_math.network.layers import layer_of
 from ellq_math.network.nodes import Conv
 from ellq_math.network.pullback import form_work
-from ellq_math.network.spectral import gram_work
 from ellq_math.network.topology import Graph, Step, values_passed, work
+from ellq_math.spectral import gram_work
 
 PASSES = 12
 """Products of the size of a forward pass in all certificates: values and errors, each as a centre and a radius, and gains."""

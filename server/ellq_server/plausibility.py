@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ellq_math.pool_units import pool_units, scale_bits, units_of, whole_units
-from ellq_math.pools import DIGITS, START, Descent, bins_are_single, exponent_fields
+from ellq_math.pools import DIGITS, START, Descent, bins_are_single, exponent_fields, following_bits
 from ellq_math.rules import ErrorBudget, Rule, Tail
 from ellq_math.values import Counts, Histogram, RowStatistics
 
@@ -81,7 +81,7 @@ def _about_bins(
     if level > 0 and bins_are_single(level - 1, mantissa_bits=mantissa_bits):
         yield "it looks beyond the mantissa of its dtypes"
     highest = descent.prefix << DIGITS[level] | int(np.flatnonzero(weights)[-1])
-    largest = _pattern(float(stats.max_magnitude[0])) >> _following(level)
+    largest = _pattern(float(stats.max_magnitude[0])) >> following_bits(level)
     if highest > largest or (level == 0 and highest < largest):
         yield "its bins contradict its max_magnitude"
     if descent.prefix > 0:
@@ -107,7 +107,7 @@ def _about_units(
     fields = exponent_fields(level, descent.prefix)
     if bins_are_single(level, mantissa_bits=mantissa_bits):
         filled = np.flatnonzero(weights)
-        magnitudes = (np.uint64(descent.prefix << DIGITS[level]) | filled.astype(np.uint64)) << np.uint64(_following(level))
+        magnitudes = (np.uint64(descent.prefix << DIGITS[level]) | filled.astype(np.uint64)) << np.uint64(following_bits(level))
         if (costs[filled] != weights[filled] * units_of(magnitudes.view(np.float64), units)[0]).any():
             yield "its units are not those of its magnitudes"
     else:
@@ -129,13 +129,8 @@ def _about_units(
 
 def digit_of(magnitude: float, *, level: int) -> int:
     """Return the digit of a finite magnitude at this level, which numbers its bin there."""
-    return (_pattern(magnitude) >> _following(level)) % 2 ** DIGITS[level]
+    return (_pattern(magnitude) >> following_bits(level)) % 2 ** DIGITS[level]
 
 
 def _pattern(magnitude: float) -> int:
     return int(np.float64(magnitude).view(np.int64))
-
-
-def _following(level: int) -> int:
-    """Return how many bits follow the digit of this level."""
-    return 63 - sum(DIGITS[: level + 1])

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ellq.v1 import compression_pb2 as pb
-from ellq_math.network.findings import Grade
+from ellq_math.grades import Grade
 from ellq_math.rules import ErrorBudget, IndexOrders, LqBound, PqIndex, SparsityIndex
 from ellq_server.moments import NO_MOMENTS, ReceivedMoments, digest_of
 from ellq_server.networks import Network, network_from_wire

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ellq.v1 import compression_pb2 as pb
-from ellq_math.network.findings import Grade
+from ellq_math.grades import Grade
 from ellq_math.rules import (
     ErrorBudget,
     Fraction,

@@ -2,11 +2,10 @@
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from ellq_kernels.contract import Kernels
+from ellq_kernels.contract import Kernels, Weights
 from ellq_math.allocation import allocate, fixed_points, pool_target, tail_budgets
 from ellq_math.distributions import Distribution, describe
 from ellq_math.pooling import fold
@@ -66,11 +65,11 @@ def measure(bench: Workbench, plan: Plan, stored: memoryview) -> Measured | Outc
     return Measured(plan, weights, neurons, fold(neurons), distribution, weighed, original, goes_out_again)
 
 
-def _load(kernels: Kernels, plan: Plan, rows: memoryview | bytearray) -> Any:
+def _load(kernels: Kernels, plan: Plan, rows: memoryview | bytearray) -> Weights:
     return kernels.load(rows, dtype=plan.wide_dtype, neurons=plan.neurons, fan_in=plan.fan_in)
 
 
-def _weigh(bench: Workbench, plan: Plan, weights: Any) -> Magnitudes | None:
+def _weigh(bench: Workbench, plan: Plan, weights: Weights) -> Magnitudes | None:
     """Return the keys |w_j| s_j where selection works on them."""
     moments = bench.moments_of(plan)
     if moments is None or not bench.request.weighs:
@@ -141,7 +140,7 @@ def difference(bench: Workbench, measured: Measured) -> Tails:
         return bench.kernels.difference(loaded_again(bench, measured), measured.weights)
 
 
-def loaded_again(bench: Workbench, measured: Measured) -> Any:
+def loaded_again(bench: Workbench, measured: Measured) -> Weights:
     """Return the original weights of a tensor in the kernels' hands, a copy."""
     assert measured.original is not None
     return _load(bench.kernels, measured.plan, bytearray(measured.original))
@@ -183,7 +182,7 @@ def _nonfinite(bench: Workbench, plan: Plan, stored: memoryview, flat: int | Non
     raise NonfiniteWeight(message, field="data")
 
 
-def _describe(kernels: Kernels, plan: Plan, weights: Any) -> Distribution:
+def _describe(kernels: Kernels, plan: Plan, weights: Weights) -> Distribution:
     return describe(numbers(plan, kernels.payload(weights)).reshape(plan.neurons, plan.fan_in))
 
 

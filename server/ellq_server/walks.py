@@ -1,6 +1,6 @@
 """The walk from a network's outputs back to its input, along a stream that brings the layers last first."""
 
-from ellq_math.network.findings import Grade
+from ellq_math.grades import Grade
 from ellq_math.network.groups import graph_groups
 from ellq_math.network.nodes import Conv, Linear
 from ellq_math.network.sensitivities import readouts, tensors_on_the_way, walk_back

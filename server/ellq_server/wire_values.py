@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ellq.v1 import compression_pb2 as pb
 from ellq_math import indices
 from ellq_math.distributions import Distribution
-from ellq_math.network.findings import Grade
+from ellq_math.grades import Grade
 from ellq_math.rules import ErrorBudget, Fraction, IndexOrders, Lasso, LqBound, NOfM, PqIndex, SparsityIndex, Tail
 from ellq_math.sums import Array
 from ellq_math.values import RowStatistics

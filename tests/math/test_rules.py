@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from ellq_math.network.findings import Grade
+from ellq_math.grades import Grade
 from ellq_math.rules import (
     ErrorBudget,
     Fraction,

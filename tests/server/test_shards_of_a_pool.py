@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ellq.v1 import compression_pb2 as pb
-from ellq_math.network.findings import Grade
+from ellq_math.grades import Grade
 from ellq_math.rules import ErrorBudget, IndexOrders
 from ellq_server.refusals import InvalidRequest
 from ellq_server.requests import read_analyze, read_compress

@@ -13,7 +13,7 @@ from ellq_client.requests import Override, Request
 from ellq_client.rules import LqBound, PqIndex, Rule, SparsityIndex, parameters
 from ellq_client.values import IndexOrders
 from ellq_math import rules as math_rules
-from ellq_math.network.findings import Grade
+from ellq_math.grades import Grade
 
 
 @dataclass(frozen=True)

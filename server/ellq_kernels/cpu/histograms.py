@@ -8,7 +8,7 @@ import numpy as np
 from ellq_kernels.cpu import pooling
 from ellq_kernels.cpu.threads import Threads
 from ellq_kernels.cpu.weights import CpuWeights
-from ellq_math.pools import DIGITS
+from ellq_math.pools import DIGITS, following_bits
 from ellq_math.values import Counts
 
 
@@ -25,7 +25,7 @@ def _first_digits(threads: Threads, weights: CpuWeights) -> Counts:
     counted = pooling.digits_of_leading(leading, weights.format, shift, digits)
     left = weights.count - counted
     if left > 0:
-        subnormal = sum_over(threads, weights, pooling.count_digits, 1, weights.format.normal, 63 - DIGITS[0], len(digits))
+        subnormal = sum_over(threads, weights, pooling.count_digits, 1, weights.format.normal, following_bits(0), len(digits))
         digits += subnormal
         digits[0] += left - subnormal.sum()
     return digits
@@ -33,7 +33,7 @@ def _first_digits(threads: Threads, weights: CpuWeights) -> Counts:
 
 def _later_digits(threads: Threads, weights: CpuWeights, level: int, prefix: int) -> Counts:
     """Count keys in the range that has the prefix."""
-    shift = 63 - sum(DIGITS[: level + 1])
+    shift = following_bits(level)
     low, high = (pooling.first_key(first, shift + DIGITS[level], weights.format) for first in (prefix, prefix + 1))
     return sum_over(threads, weights, pooling.count_digits, low, high, shift, 1 << DIGITS[level])
 

@@ -33,7 +33,7 @@ from ellq_kernels.demands import (
 from ellq_kernels.ranks import kth_by_digits
 from ellq_kernels.scaling import Scale, scale_down, scale_exponents, unit_scale
 from ellq_math.network.weighing import demand_finite_keys
-from ellq_math.pools import DIGITS, histogram_of
+from ellq_math.pools import DIGITS, following_bits, histogram_of
 from ellq_math.sums import CHUNK, Array
 from ellq_math.values import Counts, Cut, FixedPoints, Histogram, PoolUnits, RowStatistics, Tails
 
@@ -126,7 +126,7 @@ class CpuKernels:
         """Count blocks of weights and add them up."""
         if units is None:
             return Histogram(weights=count_weights(self._threads, weights, level, prefix), units=None, lower_total=None)
-        shift, digit_bits = 63 - sum(DIGITS[: level + 1]), DIGITS[level]
+        shift, digit_bits = following_bits(level), DIGITS[level]
         found = sum_over(
             self._threads, weights, pooling.count_units, shift, digit_bits, prefix, units.p, math.ldexp(1.0, units.bits)
         )

@@ -25,7 +25,7 @@ from ellq_kernels.cpu.lanes import (
     widened,
 )
 from ellq_math.dtypes import WEIGHT_DTYPES, Bits, decode
-from ellq_math.powers import LOWEST_EXPONENT, MANTISSA_BITS, power_table
+from ellq_math.powers import LOWEST_EXPONENT, TABLE_BITS, power_table
 from ellq_math.powers import power as plain_power
 from ellq_math.sums import LANES, Array
 
@@ -35,8 +35,8 @@ PLAIN_ORDERS = (0.5, 1.0, 2.0)
 LARGEST_SUBNORMAL = 2.0**-1022 - 2.0**-1074
 ONE = 1023 << 52
 """Bits of 1.0."""
-LEADING_BITS = (2**MANTISSA_BITS - 1) << (52 - MANTISSA_BITS)
-HALF_AN_INTERVAL = 1 << (51 - MANTISSA_BITS)
+LEADING_BITS = (2**TABLE_BITS - 1) << (52 - TABLE_BITS)
+HALF_AN_INTERVAL = 1 << (51 - TABLE_BITS)
 
 
 class Powers(NamedTuple):
@@ -48,9 +48,9 @@ class Powers(NamedTuple):
     exponents: Array
     """(orders, exponents of a double, infinity's included)."""
     centres: Array
-    """(orders, 2^MANTISSA_BITS)."""
+    """(orders, 2^TABLE_BITS)."""
     inverses: Array
-    """(orders, 2^MANTISSA_BITS): of the centres themselves."""
+    """(orders, 2^TABLE_BITS): of the centres themselves."""
     series: Array
     """(orders, 4)."""
 
@@ -69,8 +69,8 @@ def powers_of(orders: tuple[float, ...], dtype: str) -> Powers:
         orders=np.array(orders, np.float64),
         by_key=np.empty((len(orders), 0)),
         exponents=np.full((len(orders), 1025 - LOWEST_EXPONENT), np.inf),
-        centres=np.zeros((len(orders), 2**MANTISSA_BITS)),
-        inverses=np.zeros((len(orders), 2**MANTISSA_BITS)),
+        centres=np.zeros((len(orders), 2**TABLE_BITS)),
+        inverses=np.zeros((len(orders), 2**TABLE_BITS)),
         series=np.zeros((len(orders), 4)),
     )
     for row, order in enumerate(orders):
@@ -108,7 +108,7 @@ def power(x: Any, exponents: Array, centres: Array, inverses: Array, series: Arr
     bits = patterns_of(times(x, where(normal, splat(1.0), 2.0**54)))
     exponent = plus(down(bits, 52), where(normal, both(bits, 0), -54))
     place = plus(exponent, -1023 - LOWEST_EXPONENT)
-    interval = both(down(bits, 52 - MANTISSA_BITS), 2**MANTISSA_BITS - 1)
+    interval = both(down(bits, 52 - TABLE_BITS), 2**TABLE_BITS - 1)
     centre = numbers_of(either(both(bits, LEADING_BITS), HALF_AN_INTERVAL | ONE))
     r = times(minus(numbers_of(either(both(bits, 2**52 - 1), ONE)), centre), look_up(inverses, interval))
     rest = times(r, plus(times(r, plus(times(r, plus(times(r, series[3]), series[2])), series[1])), series[0]))

@@ -5,7 +5,7 @@ import torch
 
 from ellq_kernels.scaling import Scale
 from ellq_math.pool_units import INEXACT_BITS
-from ellq_math.powers import LOWEST_EXPONENT, MANTISSA_BITS, power_table
+from ellq_math.powers import LOWEST_EXPONENT, TABLE_BITS, power_table
 from ellq_math.sums import CHUNK, LANES, Array
 from ellq_math.values import Counts, PoolUnits
 
@@ -48,9 +48,9 @@ def power(magnitude: torch.Tensor, order: float) -> torch.Tensor:
     subnormal = magnitude < 2.0**-1022
     bits = torch.where(subnormal, magnitude * 2.0**54, magnitude).view(torch.int64)
     exponent = (bits >> 52) - 1023 - 54 * subnormal
-    interval = (bits >> (52 - MANTISSA_BITS)) & (2**MANTISSA_BITS - 1)
+    interval = (bits >> (52 - TABLE_BITS)) & (2**TABLE_BITS - 1)
     mantissa = ((bits & (2**52 - 1)) | (1023 << 52)).view(torch.float64)
-    centre = 1.0 + (interval + 0.5) / 2**MANTISSA_BITS
+    centre = 1.0 + (interval + 0.5) / 2**TABLE_BITS
     r = (mantissa - centre) * on_device(table.inverse_centres, magnitude)[interval]
     first, second, third, fourth = table.series
     series = r * (first + r * (second + r * (third + r * fourth)))

@@ -26,7 +26,7 @@ from ellq_kernels.reference.weights import ReferenceWeights
 from ellq_kernels.scaling import UnitScale, scale_down, scale_exponents, unit_scale
 from ellq_math.lasso import lasso
 from ellq_math.network.weighing import DROPPED_BITS, demand_finite_keys
-from ellq_math.pools import DIGITS, histogram_of
+from ellq_math.pools import DIGITS, following_bits, histogram_of
 from ellq_math.sums import Array
 from ellq_math.values import Counts, Cut, FixedPoints, Histogram, PoolUnits, RowStatistics, Tails
 
@@ -108,7 +108,7 @@ class ReferenceKernels:
         """Count the digits of the magnitudes behind the prefix."""
         patterns = weights.magnitudes().view(torch.int64).flatten()
         bins = 2 ** DIGITS[level]
-        leading = patterns >> (63 - sum(DIGITS[: level + 1]))
+        leading = patterns >> following_bits(level)
         inside = leading >> DIGITS[level] == prefix
         digits = leading[inside] & (bins - 1)
         counts = _to_numpy(digits.bincount(minlength=bins))

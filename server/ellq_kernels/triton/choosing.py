@@ -38,7 +38,7 @@ def choose_in_registers(
         x = tl.where(inside, magnitude_of(key, DTYPE), 0.0)
         units = units_up(x, shares_of(x, scales, rows, row, length > 0))
         key = tl.where(inside, key, -1)
-        threshold, stay = spend(key, units, aim, smallest, length)
+        threshold, stay = spend(key, units, aim, smallest)
         reached = tl.sum((key >= threshold[:, None]).to(tl.int32), axis=1)
     else:
         stay = aim
@@ -114,7 +114,7 @@ def pair_up(key: tl.tensor, ROWS: tl.constexpr, WIDTH: tl.constexpr) -> Any:
 
 
 @kernel
-def spend(key: tl.tensor, units: tl.tensor, budget: tl.tensor, smallest: tl.tensor, length: tl.tensor) -> Any:
+def spend(key: tl.tensor, units: tl.tensor, budget: tl.tensor, smallest: tl.tensor) -> Any:
     """Return the key at which the units of all smaller weights no longer fit the budget, and how many weights stay."""
     low, high = smallest, tl.max(key, axis=1) + 2  # below the smallest nothing is spent; `low` may pass the largest
     while tl.max(high - low, axis=0) > 1:

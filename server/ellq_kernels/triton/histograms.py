@@ -10,7 +10,7 @@ from ellq_kernels.triton.units import pool_units_of
 from ellq_kernels.triton.weights import TritonWeights
 from ellq_math.dtypes import WEIGHT_DTYPES, decode
 from ellq_math.pool_units import units_of
-from ellq_math.pools import DIGITS, histogram_of
+from ellq_math.pools import DIGITS, following_bits, histogram_of
 from ellq_math.values import Counts, Histogram, PoolUnits
 
 COPIES = 32
@@ -43,7 +43,7 @@ def _counts_of_keys(weights: TritonWeights, *, level: int, prefix: int, units: P
     by_key = counts.sum(dim=0).cpu().numpy()
     keys = np.flatnonzero(by_key)
     magnitudes = decode(keys.astype(np.uint16), weights.dtype)
-    leading = magnitudes.view(np.int64) >> _shift(level)
+    leading = magnitudes.view(np.int64) >> following_bits(level)
     inside = leading >> DIGITS[level] == prefix
     digits, times = leading[inside] & (2 ** DIGITS[level] - 1), by_key[keys[inside]]
     each = [np.ones_like(times)] + ([] if units is None else list(units_of(magnitudes[inside], units)))
@@ -61,7 +61,7 @@ def _counts_of_digits(weights: TritonWeights, *, level: int, prefix: int, units:
     launch(
         count_digits, _programs(weights),
         weights.bits, counts, wanted, weights.bits.numel(), bins,
-        DTYPE=weights.dtype, P=0 if units is None else units.p, SHIFT=_shift(level), DIGIT=DIGITS[level],
+        DTYPE=weights.dtype, P=0 if units is None else units.p, SHIFT=following_bits(level), DIGIT=DIGITS[level],
         COPIES=WIDE_COPIES, BLOCK=BLOCK,
     )  # fmt: skip
     return list(counts.sum(dim=0).cpu().numpy())
@@ -69,11 +69,6 @@ def _counts_of_digits(weights: TritonWeights, *, level: int, prefix: int, units:
 
 def _programs(weights: TritonWeights) -> tuple[int]:
     return (-(-weights.bits.numel() // BLOCK),)
-
-
-def _shift(level: int) -> int:
-    """Return how many bits of a float64 pattern follow a digit."""
-    return 63 - sum(DIGITS[: level + 1])
 
 
 @kernel

@@ -9,12 +9,12 @@ import triton.language as tl
 
 from ellq_kernels.triton.jit import kernel
 from ellq_math.dtypes import WEIGHT_DTYPES, decode
-from ellq_math.powers import LOWEST_EXPONENT, MANTISSA_BITS, power, power_table
+from ellq_math.powers import LOWEST_EXPONENT, TABLE_BITS, power, power_table
 from ellq_math.sums import Array
 
 EXPONENTS = tl.constexpr(1024 - LOWEST_EXPONENT)
-INTERVALS = tl.constexpr(2**MANTISSA_BITS)
-INTERVAL_SHIFT = tl.constexpr(52 - MANTISSA_BITS)
+INTERVALS = tl.constexpr(2**TABLE_BITS)
+INTERVAL_SHIFT = tl.constexpr(52 - TABLE_BITS)
 LOWEST = tl.constexpr(LOWEST_EXPONENT)
 SERIES = tl.constexpr(EXPONENTS.value + 2 * INTERVALS.value)
 """Where a table of `_general` holds what: exponents, centres, inverse centres, then the four terms of the series."""

@@ -4,8 +4,9 @@ from math import prod
 
 import numpy as np
 
+from ellq_math.grades import Grade
 from ellq_math.interruption import check
-from ellq_math.network.findings import Grade, GradeFindings
+from ellq_math.network.findings import GradeFindings
 from ellq_math.network.groups import Groups, Norm, channels, lifted, regroup
 from ellq_math.network.knowledge import Knowledge
 from ellq_math.network.l2_bounds import (

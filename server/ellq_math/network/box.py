@@ -8,17 +8,10 @@ import math
 
 import numpy as np
 
+from ellq_math.grades import Grade
 from ellq_math.interruption import check
 from ellq_math.network.box_steps import Bounds, advance
-from ellq_math.network.findings import (
-    Ending,
-    EndingReason,
-    Grade,
-    GradeCertificate,
-    GradeFindings,
-    LayerEffect,
-    ending_at_unbounded,
-)
+from ellq_math.network.findings import Ending, EndingReason, GradeCertificate, GradeFindings, LayerEffect, ending_at_unbounded
 from ellq_math.network.intervals import Interval, l2_norm, point
 from ellq_math.network.knowledge import Box, InvalidInputs, Knowledge
 from ellq_math.network.layer_gains import layer_rows
@@ -32,7 +25,7 @@ from ellq_math.sums import Array
 def certify_box(graph: Graph, tensors: Tensors, knowledge: Knowledge) -> GradeFindings:
     """Return what holds at every input in the box.
 
-    Errors: InvalidInputs when there is no box, or one of another length than the input; InvalidTopology for a variance below 0.
+    Errors: InvalidInputs when there is no box, or one of another length than the input.
     """
     if knowledge.box is None:
         raise InvalidInputs("box", "no box is given; this grade speaks of the inputs in a box")

@@ -11,7 +11,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from ellq_math.network.findings import Grade
+from ellq_math.grades import Grade
 from ellq_math.network.knowledge import Knowledge
 from ellq_math.network.sensitivities import Unreachable, input_bounds, layouts, sensitivities
 from ellq_math.network.tensors import Tensors

@@ -6,17 +6,11 @@ from functools import partial
 
 import numpy as np
 
+from ellq_math.grades import Grade
 from ellq_math.network.ball import certify_ball
 from ellq_math.network.box import certify_box
 from ellq_math.network.dead_neurons import Flags, dead_neurons
-from ellq_math.network.findings import (
-    Ending,
-    EndingReason,
-    Grade,
-    GradeCertificate,
-    GradeFindings,
-    LayerEffect,
-)
+from ellq_math.network.findings import Ending, EndingReason, GradeCertificate, GradeFindings, LayerEffect
 from ellq_math.network.knowledge import Knowledge
 from ellq_math.network.margins import unchanged_share_everywhere, unchanged_share_in_mean
 from ellq_math.network.mean_square import certify_mean_square
@@ -32,7 +26,6 @@ GRADES: dict[Grade, Callable[[Graph, Tensors, Knowledge], GradeFindings]] = {
     Grade.BALL: certify_ball,
     Grade.MEAN_SQUARE: certify_mean_square,
 }
-
 
 EFFECTS: dict[Grade, Callable[[Graph, Tensors, Knowledge], GradeFindings]] = {
     **GRADES,

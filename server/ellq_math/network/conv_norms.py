@@ -10,15 +10,8 @@ from ellq_math.interruption import check
 from ellq_math.network.groups import Norm
 from ellq_math.network.layer_gains import conv_gains, phase_counts, phases
 from ellq_math.network.nodes import Conv
-from ellq_math.network.spectral import (
-    frobenius_bound,
-    gram_bound,
-    gram_work,
-    scaled_down,
-    scaled_up,
-    spectral_norm_bound,
-)
 from ellq_math.network.topology import Step
+from ellq_math.spectral import frobenius_bound, gram_bound, gram_work, scaled_down, scaled_up, spectral_norm_bound
 from ellq_math.sums import UNIT_ROUNDOFF, Array, round_up
 
 Whole = npt.NDArray[np.int64]

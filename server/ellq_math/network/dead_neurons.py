@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ellq_math.network.layer_gains import layer_rows
+from ellq_math.network.layers import layer_of
 from ellq_math.network.nodes import (
     Activation,
     Add,
@@ -61,13 +62,6 @@ def live_values(graph: Graph, stored: Stored) -> dict[str, Flags | None]:
             before = live[name]
             live[name] = None if before is None or more is None else before | more
     return live
-
-
-def layer_of(step: Step) -> Linear | Conv:
-    """Return the operation of a step with weights."""
-    if not isinstance(step.node.operation, Linear | Conv):
-        raise TypeError(f"node {step.node.name!r} has no weights")
-    return step.node.operation
 
 
 def channel_flags(live: Flags, shape: Shape) -> Flags:

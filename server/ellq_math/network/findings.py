@@ -3,18 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from ellq_math.grades import Grade
 from ellq_math.sums import Array
-
-
-class Grade(Enum):
-    """What an error is measured by, with the names of the contract."""
-
-    BOX = "box"
-    """At every input in the box, each value for itself."""
-    BALL = "ball"
-    """At every input in the ball."""
-    MEAN_SQUARE = "mean_square"
-    """Root mean square over the distribution of the moments."""
 
 
 class EndingReason(Enum):

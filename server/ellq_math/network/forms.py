@@ -10,7 +10,7 @@ import numpy as np
 from ellq_math.interruption import check
 from ellq_math.network.layer_gains import combine
 from ellq_math.network.nodes import Activation, ActivationKind
-from ellq_math.network.spectral import frobenius_bound, scaled_down, scaled_up, spectral_norm_bound
+from ellq_math.spectral import frobenius_bound, scaled_down, scaled_up, spectral_norm_bound
 from ellq_math.sums import UNIT_ROUNDOFF, Array, round_up
 
 FALLING = (ActivationKind.GELU, ActivationKind.GELU_TANH, ActivationKind.SILU, ActivationKind.HARD_SWISH)

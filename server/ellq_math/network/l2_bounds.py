@@ -15,8 +15,8 @@ from ellq_math.network.gains import GroupErrors, forward
 from ellq_math.network.groups import Groups, Norm, channels, input_groups, lifted, regroup, root_of_squares
 from ellq_math.network.layer_gains import at_least, combine, layer_gains
 from ellq_math.network.nodes import Add, Concat, Conv, Input, Linear, Reshape, Softmax
-from ellq_math.network.spectral import spectral_norm_bound, weighted_norm_bound
 from ellq_math.network.topology import Step
+from ellq_math.spectral import spectral_norm_bound, weighted_norm_bound
 from ellq_math.sums import Array, canonical_sum, round_up, sum_roundings
 
 STRETCHES = (1.0, 1.5, 2.0, 4.0, 8.0)

@@ -5,16 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ellq_math.grades import Grade
 from ellq_math.interruption import check
-from ellq_math.network.findings import (
-    Ending,
-    EndingReason,
-    Grade,
-    GradeCertificate,
-    GradeFindings,
-    LayerEffect,
-    ending_at_unbounded,
-)
+from ellq_math.network.findings import Ending, EndingReason, GradeCertificate, GradeFindings, LayerEffect, ending_at_unbounded
 from ellq_math.network.l2_bounds import L2Bounds, added, carried, carried_total, sum_of
 from ellq_math.network.nodes import Conv, Linear, Unbounded
 from ellq_math.network.tensors import Tensors
@@ -32,7 +25,6 @@ class OwnError:
 
 Own = Callable[[Step], OwnError | None]
 """Returns the own error of a layer; None when too little is known of its inputs."""
-
 
 Tighten = Callable[[Mapping[str, L2Bounds], str], L2Bounds]
 """Returns bounds of the errors of a node, given those of all nodes: as good or better."""

@@ -13,7 +13,7 @@ from ellq_math.interruption import check
 from ellq_math.network.intervals import Interval, centre_and_radius, down, point, up
 from ellq_math.network.nodes import Affine, BatchNorm, Conv, Pool
 from ellq_math.network.tensors import Tensors
-from ellq_math.network.topology import InvalidTopology, Step
+from ellq_math.network.topology import Step
 from ellq_math.sums import UNIT_ROUNDOFF, Array, round_down, round_up
 
 BUFFER = 1 << 19
@@ -152,11 +152,11 @@ def enclose(linear: LinearMap, rows: Array, values: Interval, *, roundings: int 
 def channel_line(step: Step, tensors: Tensors) -> tuple[Interval, Interval]:
     """Return bounds of scale and shift of a BatchNorm or Affine, scale x + shift; one for each channel, or one for all.
 
-    Shape: (channels, 1, ...) or (1, 1, ...), to go with values. Errors: InvalidTopology for a negative variance.
+    Shape: (channels, 1, ...) or (1, 1, ...), to go with values. Variances are those that check_variances lets pass.
     """
     operation = step.node.operation
     if isinstance(operation, BatchNorm):
-        scale, shift = _normalisation(step.node.name, operation, tensors)
+        scale, shift = _normalisation(operation, tensors)
     elif isinstance(operation, Affine):
         scale, shift = point(np.array(operation.scale or (1.0,))), point(np.array(operation.shift or (0.0,)))
     else:
@@ -165,12 +165,8 @@ def channel_line(step: Step, tensors: Tensors) -> tuple[Interval, Interval]:
     return scale.reshape(-1, *rest), shift.reshape(-1, *rest)
 
 
-def _normalisation(name: str, norm: BatchNorm, tensors: Tensors) -> tuple[Interval, Interval]:
+def _normalisation(norm: BatchNorm, tensors: Tensors) -> tuple[Interval, Interval]:
     variance = tensors.original(norm.variance)
-    if (variance < 0).any():
-        channel = int(np.argmax(variance < 0))
-        message = f"node {name!r}: tensor {norm.variance!r} is {float(variance[channel])!r} at index {channel}"
-        raise InvalidTopology(name, f"{message}; allowed are variances of 0 or more")
     root = np.sqrt(variance + norm.epsilon)
     root = np.where(np.isinf(root), np.nan, root)  # an overflow must not end as a factor of 0
     inverse = Interval(down(1 / round_up(root, roundings=2)), up(1 / round_down(root, roundings=2)))

@@ -5,7 +5,8 @@ from math import prod
 
 import numpy as np
 
-from ellq_math.network.findings import Grade, GradeFindings
+from ellq_math.grades import Grade
+from ellq_math.network.findings import GradeFindings
 from ellq_math.network.groups import channels, lifted, root_of_squares
 from ellq_math.network.knowledge import Knowledge, Moments
 from ellq_math.network.l2_bounds import L2Bounds, settled
@@ -14,18 +15,18 @@ from ellq_math.network.layer_gains import at_least, layer_rows
 from ellq_math.network.nodes import Conv, Linear
 from ellq_math.network.pullback import Chain, tightened
 from ellq_math.network.quadratic import check_moments, input_roots, row_errors
-from ellq_math.network.spectral import spectral_norm_bound
 from ellq_math.network.tensors import Tensors
 from ellq_math.network.topology import Graph, Step
+from ellq_math.spectral import spectral_norm_bound
 from ellq_math.sums import Array, round_up
 
 
 def certify_mean_square(graph: Graph, tensors: Tensors, knowledge: Knowledge, *, tighten_output: bool = True) -> GradeFindings:
-    """Return what the moments promise. Errors: InvalidMoments when they do not fit the tensors.
-
-    `tighten_output` pulls forms back from the output, which takes most of the time and tells nothing of the layers.
+    """Return what the moments promise.
 
     A layer whose weights were changed and that has no moments ends the certificate; later layers still tell their own errors.
+    `tighten_output` pulls forms back from the output, which takes most of the time and tells nothing of the layers.
+    Errors: InvalidMoments when they do not fit the tensors.
     """
 
     def tighten(errors: Mapping[str, L2Bounds], node: str) -> L2Bounds:

@@ -18,17 +18,16 @@ from ellq_math.network.l2_bounds import L2Bounds, product, sum_of
 from ellq_math.network.layer_gains import combine, layer_rows
 from ellq_math.network.nodes import Activation, Affine, BatchNorm, Linear, Reshape
 from ellq_math.network.quadratic import input_roots
-from ellq_math.network.spectral import scaled_down, scaled_up
 from ellq_math.network.tensors import Tensors
 from ellq_math.network.topology import Graph, Step
+from ellq_math.spectral import scaled_down, scaled_up
 from ellq_math.sums import Array
 
 MOST_VALUES = 1024
 """Of a node that a form is held of."""
 
-MOST_READOUTS = 32
+MOST_READOUT_FORMS = 32
 """Beyond as many outputs, no form is made for each of them."""
-
 
 FORM_SOLVES = 50
 """Cubes of a form's size that one activation takes: solving, inverting and certifying, a few times each."""
@@ -37,7 +36,7 @@ FORM_SOLVES = 50
 def form_work(graph: Graph) -> int:
     """Return about how many multiply-adds the forms of a network take."""
     output = graph.step(graph.output).shape
-    readouts = 1 + (prod(output) if output is not None and prod(output) <= MOST_READOUTS else 0)
+    readouts = 1 + (prod(output) if output is not None and prod(output) <= MOST_READOUT_FORMS else 0)
     sizes = [prod(step.shape) for step in graph.steps if step.shape is not None and isinstance(step.node.operation, Activation)]
     return readouts * sum(FORM_SOLVES * size**3 for size in sizes if size <= MOST_VALUES)
 
@@ -61,7 +60,7 @@ def tightened(chain: Chain, node: str) -> L2Bounds:
         return found
     total = min(found.total, pulled_error(chain, node, np.eye(values)))
     each = found.each
-    if values <= MOST_READOUTS:
+    if values <= MOST_READOUT_FORMS:
         readouts = np.eye(values)
         each = np.array([pulled_error(chain, node, np.outer(readout, readout)) for readout in readouts])
     return L2Bounds(found.groups, np.minimum(np.minimum(found.each, each), total), total)

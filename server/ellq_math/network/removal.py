@@ -12,15 +12,13 @@ import numpy.typing as npt
 
 from ellq_math.network.channel_classes import Classes, channel_classes
 from ellq_math.network.constants import constants, met_by_weights
-from ellq_math.network.dead_neurons import Flags, channel_flags, layer_of, live_values
+from ellq_math.network.dead_neurons import Flags, channel_flags, live_values
 from ellq_math.network.factors import Source
 from ellq_math.network.layer_gains import layer_rows
+from ellq_math.network.layers import layer_of
 from ellq_math.network.nodes import Conv
 from ellq_math.network.topology import Graph, Step
 from ellq_math.sums import Array
-
-Reasons = dict[int, str]
-"""Why classes stay."""
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from math import prod
 
 import numpy as np
 
+from ellq_math.grades import Grade
 from ellq_math.interruption import check
 from ellq_math.network.factors import Source
-from ellq_math.network.findings import Grade
 from ellq_math.network.gains import GroupErrors, backward, forward
 from ellq_math.network.groups import Norm, graph_groups, input_groups, regroup
 from ellq_math.network.knowledge import Box

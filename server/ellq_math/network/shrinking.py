@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ellq_math.network.constants import met_by_weights
-from ellq_math.network.dead_neurons import Flags, layer_of
+from ellq_math.network.dead_neurons import Flags
 from ellq_math.network.layer_gains import layer_rows
+from ellq_math.network.layers import layer_of
 from ellq_math.network.nodes import Affine, Conv, Linear, Node, Reshape, Topology
 from ellq_math.network.removal import Removal, plan_removal
 from ellq_math.network.topology import Graph, Step, read_graph, tensor_names

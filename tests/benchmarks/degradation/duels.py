@@ -8,8 +8,8 @@ import numpy as np
 
 from ellq_client import Client
 from ellq_client.rules import ErrorBudget, Fraction
+from ellq_math.grades import Grade
 from ellq_math.network.budget import CostScales, cost_scales, spent_cost
-from ellq_math.network.findings import Grade
 from ellq_math.network.knowledge import Moments
 from ellq_math.network.weighing import weigh
 from ellq_server.networks import network_from_wire

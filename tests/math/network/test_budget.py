@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.math.network.networks import Pair, shapes_of
 
 from ellq_math.allocation import pool_target
+from ellq_math.grades import Grade
 from ellq_math.network.budget import CostScales, KnowledgeRequired, cost_scales, has_room, spent_cost
-from ellq_math.network.findings import Grade
 from ellq_math.network.knowledge import Box, Knowledge, Moments
 from ellq_math.network.nodes import Activation, ActivationKind, Conv, Input, Linear, Node, Topology
 from ellq_math.network.sensitivities import Unreachable

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from tests.math.network.networks import Pair, shapes_of
 
+from ellq_math.grades import Grade
 from ellq_math.network.certify import certify
-from ellq_math.network.findings import EndingReason, Grade
+from ellq_math.network.findings import EndingReason
 from ellq_math.network.knowledge import Box, Knowledge, Moments
 from ellq_math.network.nodes import Activation, ActivationKind, BatchNorm, Input, Linear, Node, Topology, Unbounded
 from ellq_math.network.topology import InvalidTopology, read_graph
@@ -113,5 +114,5 @@ def test_margins_are_held_against_errors_at_every_input_or_in_the_mean():
 
 def test_a_negative_variance_is_refused_whatever_is_known():
     tensors = {"mean": np.zeros(2), "variance": np.array([1.0, -1.0])}
-    with pytest.raises(InvalidTopology, match="variance"):
+    with pytest.raises(InvalidTopology, match=r"'n1'.* 'variance' is -1\.0 at index 1"):
         certified(chain(Input((2,)), BatchNorm("mean", "variance", epsilon=1.0)), tensors, tensors, Knowledge())

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ellq_math.grades import Grade
 from ellq_math.network.certify import certify_grade
-from ellq_math.network.findings import Grade
 from ellq_math.network.knowledge import Knowledge, Moments
 from ellq_math.network.l2_bounds import mixed_sums
 from ellq_math.network.nodes import Activation, ActivationKind, Affine, Input, Linear, Node, Topology

@@ -31,8 +31,8 @@ from ellq_math.network.nodes import (
     Reshape,
     Topology,
 )
-from ellq_math.network.spectral import spectral_norm_bound
 from ellq_math.network.topology import InvalidTopology, largest_values, read_graph, work
+from ellq_math.spectral import spectral_norm_bound
 from ellq_math.sums import UNIT_ROUNDOFF
 
 RELU = Activation(ActivationKind.RELU)

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 from tests.math.network.networks import Pair, shapes_of
 
+from ellq_math.grades import Grade
 from ellq_math.interruption import Interrupted, check, interruptible
 from ellq_math.network.budget import cost_scales
 from ellq_math.network.certify import certify_grade
 from ellq_math.network.conv_norms import BLOCK, symbol_norm_bound
-from ellq_math.network.findings import Grade
 from ellq_math.network.intervals import up
 from ellq_math.network.knowledge import Box, Knowledge, Moments
 from ellq_math.network.linear_maps import BUFFER, position_blocks
 from ellq_math.network.nodes import Activation, ActivationKind, Input, Linear, Node, Topology
-from ellq_math.network.spectral import GRAM_STEPS, gram_bound
 from ellq_math.network.topology import read_graph
+from ellq_math.spectral import GRAM_STEPS, gram_bound
 
 LAYERS = 4
 

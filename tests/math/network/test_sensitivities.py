@@ -8,8 +8,8 @@ import pytest
 from tests.math.network.knowing import moments_of
 from tests.math.network.networks import Pair, forward, pruned, random_network, shapes_of
 
+from ellq_math.grades import Grade
 from ellq_math.network.budget import cost_scales
-from ellq_math.network.findings import Grade
 from ellq_math.network.knowledge import Box, InvalidInputs, Knowledge
 from ellq_math.network.layer_gains import layer_rows
 from ellq_math.network.nodes import Activation, ActivationKind, Conv, Input, Linear, Node, Reshape, Softmax, Topology, Unbounded

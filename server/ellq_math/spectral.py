@@ -45,7 +45,7 @@ def weighted_norm_bound(matrix: Array, weights: Array) -> float:
 
 
 @np.errstate(under="ignore")
-def gram_bound(matrices: Array, steps: int = GRAM_STEPS) -> Array:
+def gram_bound(matrices: Array) -> Array:
     """Return at least the spectral norms, by Gram iteration. Shape: (..., m, n), magnitudes not far from 1 -> (...).
 
     ||A||_2^2 = ||A A'||_2. The computed product is off by at most gamma ||A||_F^2 in the Frobenius norm, whatever the order of
@@ -53,7 +53,7 @@ def gram_bound(matrices: Array, steps: int = GRAM_STEPS) -> Array:
     """
     current = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mT
     trail: list[tuple[npt.NDArray[np.int64], Array]] = []
-    for _ in range(steps):
+    for _ in range(GRAM_STEPS):
         check()
         current, exponents = scaled_down(current)
         gamma = 4 * (current.shape[-1] + 4) * UNIT_ROUNDOFF  # twice what is needed; what underflows beside a 1/4 is far below
