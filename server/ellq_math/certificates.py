@@ -1,7 +1,7 @@
 """What is certified about a cut, from what was measured on the weights themselves. Rounded outward, never below the truth."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -122,6 +122,8 @@ def whole_norm(stats: RowStatistics) -> SquaredNorm:
 
 
 def _add(norms: Sequence[SquaredNorm]) -> SquaredNorm:
+    if len(norms) == 1:  # of a tensor by itself: what would be added are zeros
+        return replace(norms[0], roundings=norms[0].roundings + SCALE_ROUNDINGS + sum_roundings(1))
     squares = np.array([norm.square for norm in norms])
     exponents = np.array([norm.exponent for norm in norms])
     roundings, replaced = max(norm.roundings for norm in norms), any(norm.replaced for norm in norms)

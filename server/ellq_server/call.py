@@ -29,7 +29,7 @@ from ellq_server.sketched_budgets import SketchedReply, check_sensitivities, cou
 from ellq_server.sketches import Sketch
 from ellq_server.stopwatch import Stopwatch
 from ellq_server.widening import ScaleStore
-from ellq_server.workbench import Outcome, Workbench
+from ellq_server.workbench import Measured, Outcome, Workbench
 
 PARSED_HEADER_RATIO = 32
 """Memory of a parsed header, its entries and plans, for each byte of its text. The worst that was found is 20, for metadata of
@@ -146,11 +146,11 @@ def _in_order(bench: Workbench, stream: ByteStream, planning: Planning, builder:
     if request.rule and request.sketch and not builder:
         pooled = PooledCut(threshold_of_sketch(request.sketch, request.rule.pool_rule, ignore_zeros=request.ignore_zeros))
     for plans in runs_of(planning.plans):
-        run, error = _read_run(stream, plans)
-        done = work_together(bench, run) if len(run) > 1 and not builder else {}
+        arrived, error = _read_run(stream, plans)
+        run = deque[Arrived | Outcome](arrived if builder else work_together(bench, arrived))
+        del arrived
         while run:  # without names for what is taken: they would keep the weights of one tensor while the next is worked on
-            yield done.pop(run[0].plan.position) if run[0].plan.position in done else _alone(bench, run[0], builder, pooled)
-            run.popleft()
+            yield _finished(bench, _received(bench, run.popleft()), pooled, builder)
         if error is not None:
             raise error
 
@@ -166,12 +166,17 @@ def _read_run(stream: ByteStream, plans: Sequence[Plan]) -> tuple[deque[Arrived]
     return run, None
 
 
-def _alone(bench: Workbench, arrived: Arrived, builder: SketchBuilder | None, pooled: PooledCut | None) -> Outcome:
-    """Finish one tensor."""
-    plan, request = arrived.plan, bench.request
-    measured = receive(bench, plan, arrived.stored)
+def _received(bench: Workbench, one: Arrived | Outcome) -> Measured | Outcome:
+    return one if isinstance(one, Outcome) else receive(bench, one.plan, one.stored)
+
+
+def _finished(
+    bench: Workbench, measured: Measured | Outcome, pooled: PooledCut | None, builder: SketchBuilder | None
+) -> Outcome:
+    """Return what becomes of a tensor."""
     if isinstance(measured, Outcome):
         return measured
+    plan, request = measured.plan, bench.request
     rule = plan.rule or request.rule
     if builder and plan.rule is None:
         builder.add(bench, measured.selected)

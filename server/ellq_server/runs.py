@@ -6,6 +6,7 @@ row from another, so what is found of a row has the same bits in whatever matrix
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
@@ -16,7 +17,7 @@ from ellq_server.layout import is_neuron_major
 from ellq_server.planning import Plan
 from ellq_server.proofs import NeuronProof, prove_neurons, prove_tensor
 from ellq_server.refusals import CertificateRefuted, NonfiniteWeight
-from ellq_server.scoped_rules import Scope, ScopedRule
+from ellq_server.scoped_rules import Scope
 from ellq_server.sentence import change, measure
 from ellq_server.workbench import Changed, Choice, Measured, Outcome, Workbench
 
@@ -25,6 +26,9 @@ RUN_BYTES = 1 << 20
 
 RUN_ROWS = BLOCK_ROWS
 """Neurons of one: what is kept of each is many times as large as the smallest rows."""
+
+RUN_TENSORS = 1 << 9
+"""Tensors of one: a report, too, is many times as large as the smallest of them, and who has left is noticed between runs."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,12 @@ class Arrived:
 
 
 def runs_of(plans: Sequence[Plan]) -> Iterator[list[Plan]]:
-    """Yield all plans in their order, as many at a time as RUN_BYTES and RUN_ROWS allow, or one."""
+    """Yield all plans in their order, as many at a time as RUN_BYTES, RUN_ROWS and RUN_TENSORS allow, or one."""
     run: list[Plan] = []
     room_bytes, room_rows = RUN_BYTES, RUN_ROWS
     for plan in plans:
-        rows = plan.neurons if plan.reason is None else 1
-        if run and (plan.entry.length_bytes > room_bytes or rows > room_rows):
+        rows = plan.neurons if plan.reason is None else 0
+        if run and (plan.entry.length_bytes > room_bytes or rows > room_rows or len(run) == RUN_TENSORS):
             yield run
             run, room_bytes, room_rows = [], RUN_BYTES, RUN_ROWS
         run.append(plan)
@@ -51,27 +55,25 @@ def runs_of(plans: Sequence[Plan]) -> Iterator[list[Plan]]:
         yield run
 
 
-def work_together(bench: Workbench, run: Sequence[Arrived]) -> dict[int, Outcome]:
-    """Return what became of those of a run that can be worked on together, by position; their bytes are left as they came.
+def work_together(bench: Workbench, run: Sequence[Arrived]) -> list[Arrived | Outcome]:
+    """Return a run with outcomes in place of the tensors that can be worked on together.
 
-    Where anything is wrong with one of them, none is returned: alone, each tells of itself.
+    Where anything is wrong with one of them, they stay as they came: alone, each tells of itself.
     """
     alike: defaultdict[object, list[Arrived]] = defaultdict(list)
     for one in run:
-        scoped = one.plan.rule or bench.request.rule
-        if _knows_no_row_from_another(bench, one.plan, scoped):
+        if _knows_no_row_from_another(bench, one.plan):
             alike[one.plan.entry.dtype, one.plan.fan_in, one.plan.rule].append(one)
     found: dict[int, Outcome] = {}
     for several in alike.values():
         if len(several) > 1:
-            try:
+            with suppress(NonfiniteWeight, CertificateRefuted):
                 found |= {outcome.plan.position: outcome for outcome in _as_one(bench, several)}
-            except (NonfiniteWeight, CertificateRefuted):
-                continue
-    return found
+    return [found.get(one.plan.position, one) for one in run]
 
 
-def _knows_no_row_from_another(bench: Workbench, plan: Plan, scoped: ScopedRule | None) -> bool:
+def _knows_no_row_from_another(bench: Workbench, plan: Plan) -> bool:
+    scoped = plan.rule or bench.request.rule
     if plan.reason is not None or plan.widened or not is_neuron_major(plan):
         return False
     if bench.needs_original(plan) or bench.request.distribution:

@@ -1,5 +1,7 @@
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Event, Thread
 
 import numpy as np
 import pytest
@@ -74,3 +76,18 @@ def test_makers_are_made_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MAKERS, "slow", make)
     with ThreadPoolExecutor(CALLERS) as pool:
         assert len(list(pool.map(make_kernels, ["slow"] * CALLERS))) == CALLERS
+
+
+def test_nothing_is_held_for_a_thread_that_comes_too_late() -> None:
+    pool, both_at_work, gate = threads.Threads(2), Barrier(3), Event()
+    busy = Thread(target=pool.run, args=(lambda _: (both_at_work.wait(), gate.wait()), [(0,), (1,)]))
+    busy.start()
+    both_at_work.wait()
+    weights = np.ones(3)
+    held = weakref.ref(weights)
+    assert pool.run(weights.__getitem__, [(0,), (1,)]) == [1, 1]
+    del weights
+    let_go = held() is None
+    gate.set()
+    busy.join()
+    assert let_go

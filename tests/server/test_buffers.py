@@ -1,9 +1,13 @@
 """Buffers come back when nobody refers to them any more, and never before."""
 
+import weakref
+
 import numpy as np
 import pytest
 
 from ellq_server.buffers import LEAST_BYTES, Buffers
+from ellq_server.totals import Totals
+from ellq_server.workbench import Outcome
 from tests.server.wire import Caller, stream_of
 
 
@@ -67,3 +71,22 @@ def test_an_analysis_takes_the_memory_of_one_tensor(caller: Caller, monkeypatch:
     caller.analyze(stream_of({f"w{number}": np.ones((512, 1024), np.float32) for number in range(5)}))
     assert len(places) == 5
     assert len(set(places)) == 1
+
+
+def test_weights_are_let_go_before_whoever_takes_their_report_is_done(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[weakref.ref[memoryview]] = []
+    held: list[bool] = []
+
+    def take(self: Buffers, length: int, taking=Buffers.take) -> memoryview:
+        view = taking(self, length)
+        taken.append(weakref.ref(view))
+        return view
+
+    def add(self: Totals, outcome: Outcome, adding=Totals.add) -> None:
+        held.append(taken[-1]() is not None)
+        adding(self, outcome)
+
+    monkeypatch.setattr(Buffers, "take", take)
+    monkeypatch.setattr(Totals, "add", add)
+    caller.analyze(stream_of({"w": np.ones((64, 1024), np.float32)}))  # too small to be worked on ahead
+    assert held == [False]

@@ -13,7 +13,7 @@ from ellq_server import runs
 from ellq_server.header import TensorEntry
 from ellq_server.planning import plan_tensors
 from ellq_server.requests import Selection
-from ellq_server.runs import RUN_BYTES, RUN_ROWS, runs_of
+from ellq_server.runs import RUN_BYTES, RUN_ROWS, RUN_TENSORS, runs_of
 from tests.server.wire import HALF, Answer, Caller, stream_of
 
 RULES = {
@@ -154,6 +154,8 @@ def plans_of(shapes: list[tuple[int, ...]]) -> list[object]:
         ([(4, RUN_BYTES // 32)] * 5, [2, 2, 1]),
         ([(RUN_ROWS // 2, 1)] * 5, [2, 2, 1]),
         ([(RUN_ROWS + 1, 1), (2, 2)], [1, 1]),
+        ([(1, 1)] * (2 * RUN_TENSORS + 1), [RUN_TENSORS, RUN_TENSORS, 1]),
+        ([(0,)] * (RUN_TENSORS + 1), [RUN_TENSORS, 1]),
     ],
 )
 def test_runs_keep_to_their_bounds_and_the_order(shapes: list[tuple[int, ...]], lengths: list[int]) -> None:

@@ -34,16 +34,18 @@ class Threads:
             return [task(*call) for call in calls]
         found: list[Any] = [None] * len(calls)
         places = count()  # next() is atomic
+        held = [task]  # with its weights, until all is done: `draw` itself lives until the threads find time to let go of it
 
         def draw() -> None:
             while (place := next(places)) < len(calls):
-                found[place] = task(*calls[place])
+                found[place] = held[0](*calls[place])
 
         helping = [self._pool.submit(draw) for _ in range(min(self.count, len(calls)) - 1)]
         draw()
         for one in helping:
             if not one.cancel():  # what no thread has begun has nothing left to do
                 one.result()
+        held.clear()
         return found
 
     def over(self, items: int, *, weights_each: int, task: Callable[[int, int], Result]) -> list[Result]:
