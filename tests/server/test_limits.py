@@ -151,6 +151,21 @@ def test_what_an_error_budget_takes() -> None:
     assert needs(LAYERS, pb.CompressOptions(rule=BUDGET, network=NETWORK), moments=MOMENTS) == Needs(wanted, held=True)
 
 
+def test_a_budget_in_a_box_keeps_costs_without_moments() -> None:
+    rule = pb.Rule(scope=pb.SCOPE_GLOBAL, error_budget=pb.ErrorBudgetRule(max_error=1.0, grade=pb.GRADE_BOX))
+    network = pb.Network(topology=NETWORK.topology, inputs=pb.InputKnowledge(box=pb.Box(low=[-1], high=[1])))
+    wanted = CALL + FIRST + HELD + (8 + 2) * 25 + LARGEST + VALUES + 20
+    assert needs(LAYERS, pb.CompressOptions(rule=rule, network=network)) == Needs(wanted, held=True)
+
+
+def test_a_network_may_have_no_layers_and_values_of_unknown_shape() -> None:
+    activation = pb.Node(name="relu", inputs=["x"], activation=NODES[2].activation)
+    nodes = [NODES[0], activation, pb.Node(name="end", inputs=["relu"], unbounded=pb.UnboundedNode(what="attention"))]
+    wanted = CALL + COPIES + SCRATCH + 12 * NEURON + 576 + 12 * NEURON + 96 * (3 + 3 + 3)
+    options = pb.CompressOptions(rule=HALF, network=pb.Network(topology=pb.Topology(nodes=nodes)))
+    assert needs(TENSOR, options) == Needs(wanted, held=True)
+
+
 def test_what_the_first_pass_of_an_error_budget_takes() -> None:
     walk = 60 + 96 * 15 + 32 * 2 * (3 + 5 + 5 + 2)  # the larger layer, and what both outputs feel of all values
     options = pb.AnalyzeOptions(rule=BUDGET, network=NETWORK, sketch=pb.SketchOptions())
@@ -220,6 +235,18 @@ def test_what_just_fits_is_taken_and_one_less_refused(
     with pytest.raises((TooLarge, InvalidRequest), match=str(least - 1)) as caught:
         needs(shapes, compress, moments=moments, limits=replace(LIMITS, **{limit: least - 1}))
     assert caught.value.reason == reason
+
+
+def test_a_stream_without_tensors_fits_whatever_the_memory() -> None:
+    assert needs({}, pb.CompressOptions(rule=HALF), limits=replace(LIMITS, memory_bytes=1)) == Needs(CALL, held=False)
+
+
+@pytest.mark.parametrize("limit", ["tensor_bytes", "memory_bytes", "network_work"])
+def test_long_names_are_cut_short_in_what_is_said(limit: str) -> None:
+    moments = [pb.Moments(tensor="w" * 9000, second_moments=[1.0] * 12, matrix=bytes(8 * 144))]
+    with pytest.raises(TooLarge) as caught:
+        needs({"w" * 9000: TENSOR["w"]}, pb.CompressOptions(rule=LASSO), moments=moments, limits=replace(LIMITS, **{limit: 1}))
+    assert len(str(caught.value)) < 500
 
 
 def test_a_network_too_large_to_hold_goes_without_its_certificate_unless_something_hangs_on_it() -> None:
