@@ -91,6 +91,24 @@ def test_a_measured_budget_cuts_more(caller: Caller) -> None:
     assert cut[1] > cut[0]
 
 
+@pytest.mark.parametrize("name", ["measured box budget", "measured mean square budget"])
+def test_a_measured_budget_ends_where_one_weight_more_exceeds_it(caller: Caller, name: str) -> None:
+    rule = RULES[name].error_budget
+    found = caller.compress(STREAM, RULES[name], network=NETWORK, moments=MOMENTS).summary
+    wider = budget(pruned_ratio=(found.weights - found.kept + 1) / found.weights, grade=rule.grade)
+    exceeds = caller.compress(STREAM, wider, network=NETWORK, moments=MOMENTS).summary
+    assert exceeds.kept == found.kept - 1
+    error = {one.grade: one.output_error_max for one in exceeds.network.grades}[rule.grade]
+    assert min(error, exceeds.network.budget.cost) > rule.max_error
+
+
+def test_a_share_is_the_same_when_it_is_measured(caller: Caller) -> None:
+    asked = {"network": NETWORK, "moments": MOMENTS}
+    share = {"pruned_ratio": 0.5, "grade": pb.GRADE_MEAN_SQUARE}
+    one, other = (caller.compress(STREAM, budget(**share, measured=measured), **asked) for measured in (False, True))
+    assert one.data == other.data
+
+
 def test_the_dual_cuts_its_share_at_less_cost_than_magnitude(caller: Caller) -> None:
     least = caller.compress(STREAM, RULES["least cost"], network=NETWORK, moments=MOMENTS).summary
     assert least.zeros_after == sum(array.size for name, array in WEIGHTS.items() if "weight" in name) // 2
