@@ -296,6 +296,22 @@ def test_only_compressions_can_be_verified(client, original, tmp_path):
         verify(original, original, tmp_path / "report.json")
 
 
+def test_a_compression_without_a_rule_is_none(original, compressed, tmp_path):
+    plain = json.loads(compressed[1].read_text())
+    plain["request"]["rule"] = None
+    (tmp_path / "report.json").write_text(json.dumps(plain))
+    with pytest.raises(ReportError):
+        verify(original, compressed[0], tmp_path / "report.json")
+
+
+def test_a_report_of_weights_in_memory_holds_of_them_as_a_file(client, original, tmp_path):
+    result = client.compress(original, rule=Fraction(pruned_ratio=0.3)).result()
+    write_report(result, tmp_path / "report.json")
+    assert json.loads((tmp_path / "report.json").read_text())["output"] is None
+    client.compress(original, tmp_path / "small.safetensors", rule=Fraction(pruned_ratio=0.3)).result()
+    assert verify(original, tmp_path / "small.safetensors", tmp_path / "report.json").report_checked
+
+
 def test_verification_needs_neither_server_nor_torch_nor_grpc_calls(original, compressed):
     code = (
         "import sys\n"
