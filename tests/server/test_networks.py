@@ -1,9 +1,13 @@
 """What the service says of whole networks, held against the networks themselves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ellq.v1 import compression_pb2 as pb
+from ellq_server import held
+from ellq_server.budgets import Budget
 from tests.server import perceptron
 from tests.server.wire import HALF, Answer, Caller, stream_of
 
@@ -118,6 +122,32 @@ def test_the_dual_cuts_its_share_at_less_cost_than_magnitude(caller: Caller) -> 
     assert errors[0][pb.GRADE_MEAN_SQUARE] < errors[1][pb.GRADE_MEAN_SQUARE]
 
 
+@pytest.mark.parametrize("name", ["half", "pooled", "index", "tail"])
+def test_a_network_changes_nothing_of_what_is_cut(caller: Caller, name: str) -> None:
+    one, other = (caller.compress(STREAM, RULES[name], **asked) for asked in ({}, {"network": NETWORK}))
+    assert (one.data, one.reports) == (other.data, other.reports)
+
+
+def test_a_budget_leaves_alone_what_the_network_does_not_use(caller: Caller) -> None:
+    tensors = WEIGHTS | {"beside.weight": np.ones((3, 5), np.float32)}
+    asked = {"network": NETWORK, "moments": MOMENTS, "selection": pb.Selection(exclude=["fc*"])}
+    answer = caller.compress(stream_of(tensors), RULES["box budget"], **asked)
+    assert answer.data == stream_of(tensors)
+    assert (answer.summary.kept, answer.summary.network.budget.cost) == (15, 0)
+
+
+def test_a_budget_that_was_exceeded_all_the_same_is_no_answer(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    spend = held.spend
+
+    def spend_more(bench: object, budget: Budget) -> object:
+        return spend(bench, replace(budget, rule=replace(budget.rule, max_error=1e9)))
+
+    monkeypatch.setattr(held, "spend", spend_more)
+    refusal = caller.refused(STREAM, RULES["box budget"], network=NETWORK, moments=MOMENTS)
+    assert refusal.reason == "CERTIFICATE_REFUTED"
+    assert "exceeds the budget 2.0" in refusal.message
+
+
 def test_selection_by_moments_reports_its_indices(caller: Caller) -> None:
     weighed = caller.compress(STREAM, HALF, moments=MOMENTS).reports["fc2.weight"]
     plain = caller.compress(STREAM, HALF, moments=MOMENTS, magnitudes_only=True).reports["fc2.weight"]
@@ -146,6 +176,8 @@ def test_dead_neurons_go_and_the_function_stays(caller: Caller) -> None:
     weights = sum(report.allocation.dead_weights for report in gone.reports.values())
     assert dead > 0
     assert weights > 0
+    outputs = gone.reports["fc2.weight"].allocation
+    assert (outputs.dead_neurons, outputs.dead_weights) == (0, 0)
     assert gone.summary.zeros_after == kept.summary.zeros_after + weights
     same = [perceptron.forward(written(answer), X)[0] for answer in (kept, gone)]
     np.testing.assert_array_equal(same[0], same[1])

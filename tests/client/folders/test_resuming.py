@@ -223,12 +223,19 @@ def test_a_torn_line_of_the_journal_is_a_part_to_make_again(unfinished, model, f
     assert tree(out).keys() == tree(model).keys() | {REPORT}
 
 
-def test_a_finished_shard_that_changed_is_made_again(unfinished, model, fake):
+@pytest.mark.parametrize("how", ["flipped", "cut off", "no checkpoint", "another header", "gone"])
+def test_a_finished_shard_that_changed_is_made_again(unfinished, model, fake, how):
     out, client = unfinished
     shard = out / PROGRESS / shard_name(1, 3)
-    data = bytearray(shard.read_bytes())
-    data[-1] ^= 1
-    shard.write_bytes(data)
+    data = shard.read_bytes()
+    changed = {
+        "flipped": data[:-1] + bytes([data[-1] ^ 1]),
+        "cut off": data[:-1],
+        "no checkpoint": b"",
+        "another header": data.replace(b'"shard":"1"', b'"shard":"4"'),
+    }
+    assert data not in changed.values()
+    shard.unlink() if how == "gone" else shard.write_bytes(changed[how])
     client.compress(model, out, rule=TAIL).result()
     assert len(fake.uploads) == 2 + 3
     assert (out / shard.name).read_bytes() == (model / shard.name).read_bytes()
