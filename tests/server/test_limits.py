@@ -206,6 +206,9 @@ def test_the_limits_fit_into_the_memory() -> None:
 
 
 LASSO = pb.Rule(scope=pb.SCOPE_NEURON, lasso=pb.LassoRule(epsilon=0.1))
+OWN_LASSO = pb.Selection(overrides=[pb.TensorOverride(glob="w", rule=LASSO)])
+OF_CHANNELS = 12 * (36 + 2 * 36 + 36) + 6 * (2 * 2 * (4 + 5 * 2))  # forward passes, and Gram iterations of 4 x 2 weights
+SYMBOLS = 1112  # as conv_norms.symbol_work says
 MATRIX = [pb.Moments(tensor="w", second_moments=[1.0] * 12, matrix=bytes(8 * 144))]
 
 
@@ -223,6 +226,8 @@ MATRIX = [pb.Moments(tensor="w", second_moments=[1.0] * 12, matrix=bytes(8 * 144
         (LAYERS, {"network": NETWORK, "moments": MOMENTS, "rule": MEASURED}, "network_work", 17 * (WORK + FORMS),
          "NETWORK_TOO_LARGE"),
         (TENSOR, {"rule": LASSO, "moments": MATRIX}, "network_work", 1000 * 12**3, "NETWORK_TOO_LARGE"),
+        (TENSOR, {"selection": OWN_LASSO, "moments": MATRIX}, "network_work", 1000 * 12**3, "NETWORK_TOO_LARGE"),
+        (CHANNELS, {"network": GROUPS}, "network_work", OF_CHANNELS + 6 * 6 * SYMBOLS, "NETWORK_TOO_LARGE"),
     ],
 )  # fmt: skip
 def test_what_just_fits_is_taken_and_one_less_refused(
