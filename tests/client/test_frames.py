@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ellq.v1 import compression_pb2 as pb
-from ellq.v1.frames import ANALYZE_REQUEST, COMPRESS_REQUEST, COMPRESS_RESPONSE
+from ellq.v1.frames import ANALYZE_REQUEST, COMPRESS_REQUEST, COMPRESS_RESPONSE, Codec
 from ellq_client.frames import read_compression, write_request
 
 LENGTHS = [1, 127, 128, 16383, 16384, 1 << 20, (1 << 21) + 5]
@@ -61,3 +61,26 @@ def test_what_a_codec_writes_it_reads_and_so_does_the_generated_code(codec, leng
     assert bytes(codec.read(written)) == bytes(length)
     kind = {ANALYZE_REQUEST: pb.AnalyzeRequest, COMPRESS_REQUEST: pb.CompressRequest}.get(codec, pb.CompressResponse)
     assert kind.FromString(written) == kind(data=bytes(length))
+
+
+class Unparsed:
+    """A message that must not reach the generated code."""
+
+    DESCRIPTOR = pb.CompressResponse.DESCRIPTOR
+
+    @staticmethod
+    def FromString(serialized):  # noqa: N802
+        raise AssertionError("parsed")
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_data_goes_around_the_parser(length):
+    serialized = pb.CompressResponse(data=bytes(length)).SerializeToString()
+    assert bytes(Codec(Unparsed).read(serialized)) == bytes(length)
+    with pytest.raises(AssertionError, match="parsed"):
+        Codec(Unparsed).read(serialized + b"\0")
+
+
+def test_a_codec_writes_messages_as_the_generated_code_does():
+    frame = pb.CompressRequest(options=pb.CompressOptions(ignore_zeros=True))
+    assert COMPRESS_REQUEST.write(frame) == frame.SerializeToString()

@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,11 @@ from ellq_client import (
     SourceError,
     SparsityIndex,
     Tail,
+    checkpoint,
     verify,
     write_report,
 )
+from ellq_client.verifying import matrices
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +206,7 @@ def kept_and_cut(original, output, name="single.weight"):
     after = np.frombuffer(output.read_bytes(), np.uint8)
     start, end = place_of(original, name, 0, 4), place_of(original, name, 480, 4)
     old, new = before[start:end].view(np.float32), after[start:end].view(np.float32)
-    return old, int(np.flatnonzero(new)[0]), int(np.flatnonzero((new == 0) & (old != 0))[0])
+    return old, int(np.flatnonzero(new)[-1]), int(np.flatnonzero((new == 0) & (old != 0))[-1])
 
 
 def test_one_changed_weight_is_found_without_any_report(original, copied):
@@ -214,30 +217,82 @@ def test_one_changed_weight_is_found_without_any_report(original, copied):
         verify(original, output)
 
 
-def test_one_weight_cut_too_many_or_too_few_is_found_by_the_report(original, copied):
+@pytest.mark.parametrize("cut_before", [False, True])
+def test_a_weight_is_named_whatever_the_pieces_that_are_read(original, copied, monkeypatch, cut_before):
+    monkeypatch.setattr(checkpoint, "_PIECE_BYTES", 64)
+    output, _ = copied
+    if not cut_before:
+        output.write_bytes(original.read_bytes())
+    edited(output, place_of(output, "single.weight", 479, 4), np.float32(9).tobytes())
+    with pytest.raises(ClaimRefuted, match=r"tensor 'single\.weight': weight \[11, 39\]"):
+        verify(original, output)
+
+
+@pytest.mark.parametrize("block", [80, 1 << 21], ids=["two rows at a time", "whole"])
+def test_one_weight_cut_too_many_or_too_few_is_found_by_the_report(original, copied, monkeypatch, block):
+    monkeypatch.setattr(matrices, "BLOCK_WEIGHTS", block)
     output, report = copied
     plain = json.loads(report.read_text())
     old, kept, cut = kept_and_cut(original, output)
     honest = output.read_bytes()
-    for index, value in ((kept, np.float32(0)), (cut, old[cut])):
+    for index, value, found in (
+        (kept, np.float32(0), "kept by the rule, bit by bit, found other bits than in the original"),
+        (cut, old[cut], r"cut by the rule, found another value than \+0\.0"),
+    ):
         output.write_bytes(honest)
         edited(output, place_of(output, "single.weight", index, 4), np.float32(value).tobytes())
         verify(original, output)  # by itself the file is a possible compression
         forged = copy.deepcopy(plain)
         with pytest.raises(ClaimRefuted, match=r"payload\.sha256"):
             verify(original, output, report)
-        _forge_digest(forged, output)
+        _forge_digest(forged, output, "single.weight", 480)
         (output.parent / "forged.json").write_text(json.dumps(forged))
-        with pytest.raises(ClaimRefuted, match=rf"weight \[{index // 40}, {index % 40}\] is claimed to be (cut|kept)"):
+        with pytest.raises(ClaimRefuted, match=rf"weight \[{index // 40}, {index % 40}\] is claimed to be {found}"):
             verify(original, output, output.parent / "forged.json")
 
 
-def _forge_digest(plain, output):
-    from hashlib import sha256
-
-    tensor = next(tensor for tensor in plain["tensors"] if tensor["name"] == "single.weight")
-    start, end = place_of(output, "single.weight", 0, 4), place_of(output, "single.weight", 480, 4)
+def _forge_digest(plain, output, name, weights):
+    tensor = next(tensor for tensor in plain["tensors"] if tensor["name"] == name)
+    start, end = place_of(output, name, 0, 4), place_of(output, name, weights, 4)
     tensor["payload"]["sha256"] = sha256(output.read_bytes()[start:end]).hexdigest()
+
+
+def test_a_zero_in_a_tensor_that_passed_through_is_found_by_the_report(original, copied):
+    output, report = copied
+    edited(output, place_of(output, "embed.weight", 7, 4), bytes(4))
+    verify(original, output)  # by itself the file is a possible compression
+    forged = json.loads(report.read_text())
+    _forge_digest(forged, output, "embed.weight", 20)
+    (output.parent / "forged.json").write_text(json.dumps(forged))
+    with pytest.raises(ClaimRefuted, match=r"tensor 'embed\.weight': treatment is claimed to be passes through untouched"):
+        verify(original, output, output.parent / "forged.json")
+
+
+OF_A_TENSOR = ["payload", "measurement", "allocation", "bound", "certificate", "neurons"]
+OF_ALL = ["global", "frobenius", "frobenius_ratio", "zeros_after", "kept", "network"]
+
+
+@pytest.mark.parametrize("claim", [*OF_A_TENSOR, *OF_ALL])
+def test_a_claim_that_is_left_out_is_missed(original, compressed, tmp_path, claim):
+    plain = json.loads(compressed[1].read_text())
+    holder = plain["summary"] if claim in OF_ALL else next(one for one in plain["tensors"] if one["name"] == "single.weight")
+    assert holder[claim] is not None
+    holder[claim] = None
+    (tmp_path / "report.json").write_text(json.dumps(plain))
+    with pytest.raises(ClaimRefuted, match=rf"{claim} is claimed to be (absent|False|None)"):
+        verify(original, compressed[0], tmp_path / "report.json")
+
+
+def test_files_are_swapped_only_where_every_wrong_weight_was_zero(original, copied):
+    output, _ = copied
+    zero = place_of(output, "ties.weight", 0, 4)  # its first row is zero
+    edited(output, zero, np.float32(9).tobytes())
+    with pytest.raises(ClaimRefuted, match=r"^the two files may be swapped"):
+        verify(original, output)
+    whole = np.frombuffer(original.read_bytes()[zero : zero + 480], np.float32)
+    edited(output, zero + 4 * int(np.flatnonzero(whole)[0]), np.float32(9).tobytes())
+    with pytest.raises(ClaimRefuted, match=r"^tensor 'ties\.weight': weight \[0, 0\]"):
+        verify(original, output)
 
 
 @pytest.mark.parametrize("name", ["bias", "steps"])
@@ -294,6 +349,22 @@ def test_only_compressions_can_be_verified(client, original, tmp_path):
     write_report(client.analyze(original, rule=SparsityIndex(q=0.5)).result(), tmp_path / "report.json")
     with pytest.raises(ReportError, match="'analyze'"):
         verify(original, original, tmp_path / "report.json")
+
+
+def test_a_compression_without_a_rule_is_none(original, compressed, tmp_path):
+    plain = json.loads(compressed[1].read_text())
+    plain["request"]["rule"] = None
+    (tmp_path / "report.json").write_text(json.dumps(plain))
+    with pytest.raises(ReportError):
+        verify(original, compressed[0], tmp_path / "report.json")
+
+
+def test_a_report_of_weights_in_memory_holds_of_them_as_a_file(client, original, tmp_path):
+    result = client.compress(original, rule=Fraction(pruned_ratio=0.3)).result()
+    write_report(result, tmp_path / "report.json")
+    assert json.loads((tmp_path / "report.json").read_text())["output"] is None
+    client.compress(original, tmp_path / "small.safetensors", rule=Fraction(pruned_ratio=0.3)).result()
+    assert verify(original, tmp_path / "small.safetensors", tmp_path / "report.json").report_checked
 
 
 def test_verification_needs_neither_server_nor_torch_nor_grpc_calls(original, compressed):

@@ -165,6 +165,20 @@ def test_every_number_about_the_network_is_a_claim(client, original, tmp_path, n
     assert unrefuted == []
 
 
+@pytest.mark.parametrize("claim", ["dead_neurons", "dead_weights"])
+def test_what_went_with_dead_neurons_is_a_claim(client, original, tmp_path, claim):
+    output, report = compressed(client, original, tmp_path, **REQUESTS["dead neurons"])
+    plain = json.loads(report.read_text())
+    allocations = [tensor["allocation"] for tensor in plain["tensors"] if tensor["allocation"]]
+    assert max(one[claim] for one in allocations) > 0
+    for allocation in allocations:
+        allocation[claim] += 1
+        report.write_text(json.dumps(plain))
+        with pytest.raises(ClaimRefuted, match=rf"allocation\.{claim}"):
+            verify(original, output, report, network=NETWORK, moments=MOMENTS)
+        allocation[claim] -= 1
+
+
 def test_lasso_that_lost_too_much_is_found(client, original, tmp_path):
     output, report = compressed(client, original, tmp_path, **REQUESTS["lasso"])
     plain = json.loads(report.read_text())

@@ -84,6 +84,11 @@ BUDGET_WITHOUT_GRADE = pb.Rule(scope=pb.SCOPE_GLOBAL, error_budget=pb.ErrorBudge
         ({"encoding": 7}, "INVALID_ENUM", "options.encoding"),
         ({"sketch": pb.Sketch()}, "INVALID_SKETCH", "options.sketch"),
         ({"selection": pb.Selection(include=["a"] * 1001)}, "INVALID_GLOB", "options.selection.include"),
+        (
+            {"selection": pb.Selection(overrides=[pb.TensorOverride(glob="a", skip=True)] * 1001)},
+            "INVALID_GLOB",
+            "options.selection.overrides",
+        ),
         ({"selection": pb.Selection(exclude=["ok", ""])}, "INVALID_GLOB", "options.selection.exclude[1]"),
         ({"selection": pb.Selection(exclude=["x" * 1025])}, "INVALID_GLOB", "options.selection.exclude[0]"),
     ],
@@ -123,6 +128,13 @@ def test_axes_that_a_tensor_does_not_have_are_refused(caller: Caller, axis: list
 def test_compress_without_a_rule_is_refused(caller: Caller) -> None:
     with pytest.raises(grpc.RpcError, match="needs a rule"):
         caller.compress_frames([pb.CompressRequest(options=pb.CompressOptions())])
+
+
+@pytest.mark.parametrize("field", ["include", "exclude", "overrides"])
+def test_as_many_globs_as_are_allowed_of_any_length_are_taken(caller: Caller, field: str) -> None:
+    globs = ["x" * 1024] + ["a"] * 999
+    given = [pb.TensorOverride(glob=glob, skip=True) for glob in globs] if field == "overrides" else globs
+    assert caller.compress(STREAM, HALF, selection=pb.Selection(**{field: given})).summary.tensors == 1
 
 
 def test_globs_that_match_nothing_are_warnings(caller: Caller) -> None:

@@ -105,6 +105,9 @@ def test_a_sketch_of_fewer_weights_than_the_stream_brings_is_refused(small: Call
     first = small.analyze(few, rule=RULES["fraction"], sketch=pb.SketchOptions()).summary.sketch
     final = small.analyze(few, rule=RULES["fraction"], sketch=pb.SketchOptions(previous=first)).summary.sketch
     assert final.final
+    with pytest.raises(grpc.RpcError) as caught:
+        small.analyze(few, rule=RULES["fraction"], sketch=pb.SketchOptions(previous=final))
+    assert "hand it to Compress" in read_refusal(caught.value).message
     assert "other weights" in small.refused(stream_of(tensors_of(np.float32)), RULES["fraction"], sketch=final).message
 
 

@@ -1,9 +1,13 @@
 """What the service says of whole networks, held against the networks themselves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ellq.v1 import compression_pb2 as pb
+from ellq_server import held
+from ellq_server.budgets import Budget
 from tests.server import perceptron
 from tests.server.wire import HALF, Answer, Caller, stream_of
 
@@ -91,6 +95,24 @@ def test_a_measured_budget_cuts_more(caller: Caller) -> None:
     assert cut[1] > cut[0]
 
 
+@pytest.mark.parametrize("name", ["measured box budget", "measured mean square budget"])
+def test_a_measured_budget_ends_where_one_weight_more_exceeds_it(caller: Caller, name: str) -> None:
+    rule = RULES[name].error_budget
+    found = caller.compress(STREAM, RULES[name], network=NETWORK, moments=MOMENTS).summary
+    wider = budget(pruned_ratio=(found.weights - found.kept + 1) / found.weights, grade=rule.grade)
+    exceeds = caller.compress(STREAM, wider, network=NETWORK, moments=MOMENTS).summary
+    assert exceeds.kept == found.kept - 1
+    error = {one.grade: one.output_error_max for one in exceeds.network.grades}[rule.grade]
+    assert min(error, exceeds.network.budget.cost) > rule.max_error
+
+
+def test_a_share_is_the_same_when_it_is_measured(caller: Caller) -> None:
+    asked = {"network": NETWORK, "moments": MOMENTS}
+    share = {"pruned_ratio": 0.5, "grade": pb.GRADE_MEAN_SQUARE}
+    one, other = (caller.compress(STREAM, budget(**share, measured=measured), **asked) for measured in (False, True))
+    assert one.data == other.data
+
+
 def test_the_dual_cuts_its_share_at_less_cost_than_magnitude(caller: Caller) -> None:
     least = caller.compress(STREAM, RULES["least cost"], network=NETWORK, moments=MOMENTS).summary
     assert least.zeros_after == sum(array.size for name, array in WEIGHTS.items() if "weight" in name) // 2
@@ -98,6 +120,32 @@ def test_the_dual_cuts_its_share_at_less_cost_than_magnitude(caller: Caller) -> 
     other = caller.compress(STREAM, magnitude, network=NETWORK, moments=MOMENTS, magnitudes_only=True).summary
     errors = [{one.grade: one.output_error_max for one in found.network.grades} for found in (least, other)]
     assert errors[0][pb.GRADE_MEAN_SQUARE] < errors[1][pb.GRADE_MEAN_SQUARE]
+
+
+@pytest.mark.parametrize("name", ["half", "pooled", "index", "tail"])
+def test_a_network_changes_nothing_of_what_is_cut(caller: Caller, name: str) -> None:
+    one, other = (caller.compress(STREAM, RULES[name], **asked) for asked in ({}, {"network": NETWORK}))
+    assert (one.data, one.reports) == (other.data, other.reports)
+
+
+def test_a_budget_leaves_alone_what_the_network_does_not_use(caller: Caller) -> None:
+    tensors = WEIGHTS | {"beside.weight": np.ones((3, 5), np.float32)}
+    asked = {"network": NETWORK, "moments": MOMENTS, "selection": pb.Selection(exclude=["fc*"])}
+    answer = caller.compress(stream_of(tensors), RULES["box budget"], **asked)
+    assert answer.data == stream_of(tensors)
+    assert (answer.summary.kept, answer.summary.network.budget.cost) == (15, 0)
+
+
+def test_a_budget_that_was_exceeded_all_the_same_is_no_answer(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    spend = held.spend
+
+    def spend_more(bench: object, budget: Budget) -> object:
+        return spend(bench, replace(budget, rule=replace(budget.rule, max_error=1e9)))
+
+    monkeypatch.setattr(held, "spend", spend_more)
+    refusal = caller.refused(STREAM, RULES["box budget"], network=NETWORK, moments=MOMENTS)
+    assert refusal.reason == "CERTIFICATE_REFUTED"
+    assert "exceeds the budget 2.0" in refusal.message
 
 
 def test_selection_by_moments_reports_its_indices(caller: Caller) -> None:
@@ -128,6 +176,8 @@ def test_dead_neurons_go_and_the_function_stays(caller: Caller) -> None:
     weights = sum(report.allocation.dead_weights for report in gone.reports.values())
     assert dead > 0
     assert weights > 0
+    outputs = gone.reports["fc2.weight"].allocation
+    assert (outputs.dead_neurons, outputs.dead_weights) == (0, 0)
     assert gone.summary.zeros_after == kept.summary.zeros_after + weights
     same = [perceptron.forward(written(answer), X)[0] for answer in (kept, gone)]
     np.testing.assert_array_equal(same[0], same[1])

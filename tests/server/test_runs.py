@@ -37,6 +37,7 @@ def mixed() -> dict[str, np.ndarray]:
     tensors["wider"] = random.standard_normal((2, 20)) * 1e200
     tensors["half"] = random.standard_normal((6, 20)).astype(ml_dtypes.bfloat16)
     tensors["eight"] = random.standard_normal((6, 20)).astype(ml_dtypes.float8_e4m3fn)
+    tensors["eight.more"] = random.standard_normal((4, 20)).astype(ml_dtypes.float8_e4m3fn)
     tensors["zero"] = np.zeros((2, 20), np.float32)
     return tensors
 

@@ -193,6 +193,16 @@ def test_a_budget_that_has_nothing_to_cut_is_refused_by_name(small: Caller) -> N
     assert "no layer of the network is compressible" in refusal.message
 
 
+@pytest.mark.parametrize(("most", "taken"), [(20, True), (19, False)])
+def test_a_sketch_carries_so_many_sensitivities(small: Caller, monkeypatch: pytest.MonkeyPatch, most: int, taken: bool) -> None:
+    monkeypatch.setattr("ellq_server.sketched_budgets.MOST_NEURONS", most)
+    if taken:
+        first = small.analyze(stream_of(LAST_FIRST), rule=RULES["error"], sketch=pb.SketchOptions(), **ASKED).summary.sketch
+        assert sum(len(one.neurons) for one in first.sensitivities) == 9 + 7 + 4
+    else:
+        assert "is over 20 neurons" in analysis_refused(small, stream_of(LAST_FIRST)).message
+
+
 def test_layers_that_must_stay_are_walked_through(caller: Caller, small: Caller) -> None:
     asked = {**ASKED, "selection": pb.Selection(exclude=["fc1.weight"])}
     sketch = passes(small, RULES["share"], stream_of(LAST_FIRST), STREAM, **asked)[-1]
@@ -268,6 +278,14 @@ def test_forged_sketches_are_refused(small: Caller, final: pb.Sketch, forgery: s
     forged.CopyFrom(final)
     FORGERIES[forgery](forged)
     assert small.refused(STREAM, RULES["error"], sketch=forged, **ASKED).reason == "INVALID_SKETCH"
+
+
+def test_costs_beyond_a_double_are_refused_by_name(small: Caller, final: pb.Sketch) -> None:
+    forged = pb.Sketch()
+    forged.CopyFrom(final)
+    FORGERIES["too large for costs"](forged)
+    refusal = small.refused(STREAM, RULES["error"], sketch=forged, **ASKED)
+    assert f"costs of tensor '{final.sensitivities[0].tensor}' leave the range of a double" in refusal.message
 
 
 def test_a_sketch_of_other_weights_never_exceeds_the_budget(small: Caller, final: pb.Sketch) -> None:

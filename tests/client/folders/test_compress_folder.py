@@ -156,6 +156,20 @@ def test_a_folder_with_one_file(client, tmp_path):
     assert verify(tmp_path / "model", tmp_path / "out", tmp_path / "report.json").report_checked
 
 
+@pytest.mark.parametrize("scope", ["neuron", "global"])
+def test_shards_without_a_weight_are_written_too(client, tmp_path, scope):
+    model = write_model(tmp_path / "model")
+    weight_map = read_index(model)["weight_map"]
+    for name in ("y", "z"):  # behind all others
+        save_file({f"{name}.weight": np.zeros((0, 4), np.float32)}, model / f"{name}.safetensors")
+        weight_map[f"{name}.weight"] = f"{name}.safetensors"
+    write_index(model, weight_map, {})
+    client.compress(model, tmp_path / "out", rule=Fraction(pruned_ratio=0.5, scope=scope)).result()
+    for name in ("y", "z"):
+        assert (tmp_path / "out" / f"{name}.safetensors").read_bytes() == (model / f"{name}.safetensors").read_bytes()
+    assert verify(model, tmp_path / "out", tmp_path / "out" / REPORT).tensors == 9
+
+
 def test_weights_may_come_back_in_memory(client, model, tmp_path):
     found = client.compress(model, rule=TAIL).result().weights
     client.compress(model, tmp_path / "out", rule=TAIL).result()

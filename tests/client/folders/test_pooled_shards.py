@@ -174,14 +174,17 @@ def test_sketches_add_up():
     assert for_shard(whole, []) == whole
 
 
-def test_later_sketches_add_up_their_units_alone():
+@pytest.mark.parametrize("total", [0, 127, 128, 255, 256, 300])
+def test_later_sketches_add_up_their_units_alone(total):
     later = {"counts_units": True, "exponent": 1}
-    first = sketch(weights=[2], digits=[4], unit_total=(200).to_bytes(1, "big"), **later)
-    second = sketch(weights=[2], digits=[3], unit_total=(100).to_bytes(1, "big"), **later)
+    least = (total // 3).to_bytes(1, "big") if total else b""
+    first = sketch(weights=[2], digits=[4], unit_total=(total - total // 3).to_bytes(1, "big"), **later)
+    second = sketch(weights=[2], digits=[3], unit_total=least, **later)
     first.bins.units.append(11)
     second.bins.units.append(10)
     whole = merged([first, second], first_pass=False)
-    assert (whole.weights, whole.unit_total) == (2, (300).to_bytes(2, "big"))
+    assert (whole.weights, int.from_bytes(whole.unit_total, "big")) == (2, total)
+    assert not whole.unit_total.startswith(b"\0")
     assert whole.bins == pb.Bins(digits=[3, 4], weights=[2, 2], units=[10, 11])
 
 

@@ -78,6 +78,46 @@ def test_a_kill_at_every_change_of_the_disk(request, tmp_path, monkeypatch, stre
     assert number > 30
 
 
+@pytest.fixture
+def changes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
+    """What is flushed to the disk, and which names change there, in order."""
+    seen: list[tuple[str, Path]] = []
+
+    def watched(name, places):
+        change = getattr(os, name)
+
+        def changed(*arguments, **options):
+            found = change(*arguments, **options)
+            seen.extend((name, Path(place)) for place in places(*arguments))
+            return found
+
+        monkeypatch.setattr(os, name, changed)
+
+    watched("fsync", lambda handle: [os.readlink(f"/proc/self/fd/{handle}")])
+    watched("replace", lambda *places: places)
+    watched("rmdir", lambda place, **_: [place])
+    return seen
+
+
+def test_nothing_counts_on_what_is_not_on_the_disk(client, model, tmp_path, changes):
+    """A kill of the machine is not to be tried: what a disk has after one is what was flushed before."""
+    out = tmp_path / "out"
+    client.compress(model, out, rule=TAIL).result()
+    work, journal = out / PROGRESS, out / PROGRESS / "journal.jsonl"
+    replaced = [number for number, (change, _) in enumerate(changes) if change == "replace"][::2]
+    assert len(replaced) == 1 + 3 + len(tree(model)) - 3 + 1  # the plan, the shards, all other files, the report
+    for number in replaced:
+        old, new = changes[number][1], changes[number + 1][1]
+        assert ("fsync", old) in changes[:number]
+        assert changes[number + 2] == ("fsync", new.parent)
+    noted = [number for number, change in enumerate(changes) if change == ("fsync", journal)]
+    assert len(noted) == 3
+    for shard, number in enumerate(noted, 1):
+        assert ("fsync", work / shard_name(shard, 3)) in changes[: number - 1]
+        assert changes[number - 1] == ("fsync", work)
+    assert changes[-2:] == [("rmdir", work), ("fsync", out)]
+
+
 def test_what_is_finished_is_not_sent_again(fake, model, tmp_path, monkeypatch):
     with Client(fake.address, streams=1) as client:
         with client.compress(model, tmp_path / "out", rule=TAIL) as run:
@@ -183,12 +223,19 @@ def test_a_torn_line_of_the_journal_is_a_part_to_make_again(unfinished, model, f
     assert tree(out).keys() == tree(model).keys() | {REPORT}
 
 
-def test_a_finished_shard_that_changed_is_made_again(unfinished, model, fake):
+@pytest.mark.parametrize("how", ["flipped", "cut off", "no checkpoint", "another header", "gone"])
+def test_a_finished_shard_that_changed_is_made_again(unfinished, model, fake, how):
     out, client = unfinished
     shard = out / PROGRESS / shard_name(1, 3)
-    data = bytearray(shard.read_bytes())
-    data[-1] ^= 1
-    shard.write_bytes(data)
+    data = shard.read_bytes()
+    changed = {
+        "flipped": data[:-1] + bytes([data[-1] ^ 1]),
+        "cut off": data[:-1],
+        "no checkpoint": b"",
+        "another header": data.replace(b'"shard":"1"', b'"shard":"4"'),
+    }
+    assert data not in changed.values()
+    shard.unlink() if how == "gone" else shard.write_bytes(changed[how])
     client.compress(model, out, rule=TAIL).result()
     assert len(fake.uploads) == 2 + 3
     assert (out / shard.name).read_bytes() == (model / shard.name).read_bytes()
@@ -215,6 +262,14 @@ def test_damaged_notes_are_named(unfinished, model, name, text):
     (out / PROGRESS / name).write_text(text)
     with pytest.raises(OutputError, match=f"{name} is damaged .*; remove .*out and begin anew"):
         client.compress(model, out, rule=TAIL).result()
+
+
+def test_a_plan_of_another_version_is_not_called_damaged(unfinished, model):
+    out, client = unfinished
+    (out / PROGRESS / "plan.json").write_text('{"schema": "ellq.folder-plan/0", "request": []}')
+    with pytest.raises(OutputError, match="repeat the command that began it, or remove it") as caught:
+        client.compress(model, out, rule=TAIL).result()
+    assert str(caught.value).splitlines()[1:] == ["  it was begun by another version of ellq"]
 
 
 @pytest.mark.parametrize("name", [shard_name(1, 3), "copy.partial", "journal.jsonl", "plan.json"])
@@ -247,7 +302,7 @@ def test_nothing_is_written_through_a_link(unfinished, model, tmp_path, name):
     assert victim.read_text() == "precious"
 
 
-@pytest.mark.parametrize("change", ["empty", "cut", "unknown", "cleared", "twice"])
+@pytest.mark.parametrize("change", ["empty", "cut", "unknown", "cleared", "twice", "no digest"])
 def test_parts_that_are_not_those_of_the_folder_make_no_finished_output(fake, model, tmp_path, change):
     out = tmp_path / "out"
     with Client(fake.address, streams=1) as client:
@@ -258,6 +313,8 @@ def test_parts_that_are_not_those_of_the_folder_make_no_finished_output(fake, mo
             parts[2]["shards"] = []
         elif change == "unknown":
             parts[0]["shards"] = ["nope.safetensors"]
+        elif change == "no digest":
+            parts[1]["report"]["tensors"][0]["payload"] = None
         else:
             told["parts"] = {"empty": [], "cut": parts[:2], "twice": [*parts, parts[0]]}[change]
         if change in ("cut", "cleared"):
