@@ -7,11 +7,10 @@ from contextlib import ExitStack
 from itertools import accumulate
 from pathlib import Path
 
-from ellq.v1.frames import Data
+from ellq.v1.frames import Data, framed
 from ellq.v1.safetensors import LENGTH_BYTES
 from ellq_client.checkpoint import Checkpoint, StoredTensor, parse_header
 from ellq_client.folders.folder import Shard
-from ellq_client.framing import framed
 from ellq_client.header_bytes import end_to_end, header_text, with_length
 from ellq_client.headers import read_header
 from ellq_client.packing.reading import open_checkpoint
