@@ -10,7 +10,8 @@ import grpc
 import pytest
 
 from ellq.v1 import compression_pb2 as pb
-from ellq_server import planning, refusals, scoped_rules
+from ellq.v1.safetensors import TABLE_NAMES
+from ellq_server import refusals, scoped_rules
 
 SERVER = Path(refusals.__file__).parent
 REASONS = {name.removeprefix("ERROR_REASON_") for name in pb.ErrorReason.keys()} - {"UNSPECIFIED"}  # noqa: SIM118
@@ -47,7 +48,7 @@ def test_the_default_name_patterns_are_those_of_the_contract() -> None:
     comment = (SERVER.parents[1] / "proto/ellq/v1/compression.proto").read_text()
     listed = re.search(r"its name matches none of (.*?)\. Everything", comment)
     assert listed
-    assert tuple(listed.group(1).split(", ")) == planning.TABLE_NAMES
+    assert tuple(listed.group(1).split(", ")) == TABLE_NAMES
 
 
 @pytest.mark.parametrize("letter", ["x", "\u00fc", "\U0001f9ee"])
