@@ -12,6 +12,7 @@ import numpy as np
 
 from ellq_client.arrays import array_like, numpy_array, numpy_dtype
 from ellq_client.checkpoint import stored_bytes
+from ellq_client.durable import flush_file, flush_names
 from ellq_client.errors import InvalidOutput, OutputError
 from ellq_client.packing.source import PackedSource
 from ellq_client.permissions import create_file, permissions_of
@@ -134,18 +135,13 @@ class PartialFile:
         """Flush to the disk, give it its name, and flush the name too. Errors: InvalidOutput for a name that is taken."""
         assert self._file is not None, "restart() comes first"
         with self._reported():
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            flush_file(self._file)
             self._file.close()
             if self._replace:
                 os.replace(self._partial, self._path)
             else:
                 self._appear_first()
-            directory = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            flush_names(self._path.parent)
 
     def _appear_first(self) -> None:
         """Give it a name that nothing has: a hard link is refused where a rename would replace."""

@@ -17,10 +17,11 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Self
 
+from ellq_client.durable import flush_names
 from ellq_client.errors import InvalidOutput, OutputError, ReportError
 from ellq_client.folders.files import PROGRESS, FolderFile
 from ellq_client.folders.folder import Folder
-from ellq_client.folders.places import flush_names, open_own, put, put_copy, read_own, reported
+from ellq_client.folders.places import open_own, put, put_copy, read_own, reported
 from ellq_client.folders.plan import differences, read_plan
 from ellq_client.permissions import OWNER_WRITES, make_folder, make_folders
 from ellq_client.plain import from_plain, to_plain
