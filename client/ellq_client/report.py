@@ -12,10 +12,10 @@ from typing import Any
 
 from ellq_client.errors import ReportError
 from ellq_client.packing.entropies import PackedSizes
+from ellq_client.partial_file import write_file
 from ellq_client.plain import from_plain, to_plain
 from ellq_client.requests import Request
 from ellq_client.results import Analysis, Compression, SourceFile
-from ellq_client.sinks import write_file
 from ellq_client.values import IndexOrders, Summary, TensorReport
 
 SCHEMA = "ellq.report/2"

@@ -18,8 +18,8 @@ from ellq.v1.frames import FRAME_BYTES
 from ellq_client.checkpoint import Checkpoint, StoredTensor
 from ellq_client.counting import counted
 from ellq_client.errors import SourceError
+from ellq_client.partial_file import write_file
 from ellq_client.permissions import ORDINARY
-from ellq_client.sinks import write_file
 from ellq_client.sources import ArraySource
 
 Array = npt.NDArray[np.float64]

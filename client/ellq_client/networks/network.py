@@ -14,8 +14,8 @@ from ellq_client.networks.activations import Activation
 from ellq_client.networks.inputs import InputKnowledge, Values, box_of, numbers_of
 from ellq_client.networks.operations import MaxPool, MeanPool, Operation
 from ellq_client.networks.wire import operation_from_proto, operation_to_proto
+from ellq_client.partial_file import write_file
 from ellq_client.permissions import ORDINARY
-from ellq_client.sinks import write_file
 
 
 @dataclass(frozen=True, init=False)
