@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ellq_client.checkpoint import stored_bytes
 from ellq_client.errors import InvalidOutput
 from ellq_client.formats import FormatSource, family_of
+from ellq_client.headers import stored_bytes
 from ellq_client.packed_sink import PackedSink
 from ellq_client.partial_file import PartialFile, check_place
 from ellq_client.requests import Encoding

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from ellq_client.arrays import array_like, numpy_array, numpy_dtype
-from ellq_client.checkpoint import stored_bytes
 from ellq_client.errors import InvalidOutput
+from ellq_client.headers import stored_bytes
 from ellq_client.packing.source import PackedSource
 from ellq_client.partial_file import PartialFile, check_place
 from ellq_client.sources import ArraySource, FileSource, Source

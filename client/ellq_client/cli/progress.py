@@ -11,11 +11,11 @@ from threading import Timer
 from time import monotonic
 from typing import Protocol
 
-from ellq_client.checkpoint import stored_bytes
 from ellq_client.cli.pace import Pace
 from ellq_client.cli.wording import harmless, shortened
 from ellq_client.embedded import compiles_first
 from ellq_client.errors import EllqError
+from ellq_client.headers import stored_bytes
 from ellq_client.values import TensorReport
 
 _LINES = 10

@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from ellq.v1 import compression_pb2 as pb
 from ellq.v1.frames import FRAME_BYTES
-from ellq_client.checkpoint import Checkpoint, StoredTensor
+from ellq_client.checkpoint import Checkpoint
 from ellq_client.counting import counted
 from ellq_client.errors import SourceError
+from ellq_client.headers import StoredTensor
 from ellq_client.partial_file import write_file
 from ellq_client.permissions import ORDINARY
 from ellq_client.sources import ArraySource

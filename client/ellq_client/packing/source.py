@@ -5,8 +5,7 @@ from itertools import chain
 from pathlib import Path
 
 from ellq.v1.frames import FRAME_BYTES, Data, framed
-from ellq_client.checkpoint import StoredTensor
-from ellq_client.headers import read_header
+from ellq_client.headers import StoredTensor, read_header
 from ellq_client.packing.reading import PackedCheckpoint
 from ellq_client.steady_file import SteadyFile
 

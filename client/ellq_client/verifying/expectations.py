@@ -6,8 +6,8 @@ from fnmatch import fnmatchcase
 from itertools import pairwise
 
 from ellq.v1.safetensors import COMPRESSIBLE_DTYPES, TABLE_NAMES
-from ellq_client.checkpoint import StoredTensor
 from ellq_client.errors import ReportError
+from ellq_client.headers import StoredTensor
 from ellq_client.requests import Override, Request
 from ellq_client.rules import LqBound, PqIndex, Rule, SparsityIndex, parameters
 from ellq_client.values import IndexOrders
