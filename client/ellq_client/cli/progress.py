@@ -50,7 +50,7 @@ def work_on(path: Path | str, output: Path | str | None = None) -> Work:
     if not os.path.isdir(path):  # which raises nothing for a name that is too long, as isfile does not
         return Work(path.name, _unpacked_bytes(path) if os.path.isfile(path) else 0)
     from ellq_client.folders.folder import open_folder
-    from ellq_client.folders.workplace import read_journal
+    from ellq_client.folders.journal import read_journal
 
     folder = open_folder(path)
     sizes = {shard.name: shard.payload_bytes for shard in folder.shards}
