@@ -1,7 +1,6 @@
 """The client for asyncio programs."""
 
 import asyncio
-import os
 from asyncio import sleep
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import aclosing
@@ -24,7 +23,7 @@ from ellq_client.results import Analysis, Compression
 from ellq_client.retrying import Patience
 from ellq_client.sources import WeightSource
 from ellq_client.tls import Tls
-from ellq_client.uris import place_of
+from ellq_client.uris import AnyPath, place_of
 from ellq_client.values import Capabilities, TensorReport
 
 Result = TypeVar("Result")
@@ -56,7 +55,7 @@ class AsyncClient:
     def compress(
         self,
         source: WeightSource,
-        output: str | os.PathLike[str] | None = None,
+        output: AnyPath | None = None,
         *,
         replace_output: bool = True,
         **options: Unpack[CompressOptions],

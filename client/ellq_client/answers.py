@@ -5,11 +5,11 @@ from functools import partial
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_client.arrivals import UnfinishedTensor, read_plan
-from ellq_client.checkpoint import StoredTensor
 from ellq_client.contract import ExpectedBytes, expect
 from ellq_client.deliveries import ArrivingTensor
 from ellq_client.errors import ProtocolError, SourceError
 from ellq_client.frames import AnswerFrame
+from ellq_client.headers import StoredTensor
 from ellq_client.references import RemoteSink, RemoteSource
 from ellq_client.sinks import Sink
 from ellq_client.sources import Source

@@ -1,6 +1,5 @@
 """The client for ordinary programs."""
 
-import os
 import time
 from collections.abc import Generator
 from threading import Event as Flag
@@ -22,7 +21,7 @@ from ellq_client.retrying import Patience
 from ellq_client.sources import WeightSource
 from ellq_client.teams import Team
 from ellq_client.tls import Tls
-from ellq_client.uris import place_of
+from ellq_client.uris import AnyPath, place_of
 from ellq_client.values import Capabilities, TensorReport
 
 Result = TypeVar("Result")
@@ -66,7 +65,7 @@ class Client:
     def compress(
         self,
         source: WeightSource,
-        output: str | os.PathLike[str] | None = None,
+        output: AnyPath | None = None,
         *,
         replace_output: bool = True,
         **options: Unpack[CompressOptions],

@@ -1,8 +1,11 @@
 """What a server is held to."""
 
 from hashlib import sha256
+from typing import TypeVar
 
 from ellq_client.errors import ProtocolError
+
+Value = TypeVar("Value")
 
 MOST_WARNINGS = 100
 """Warnings that a summary holds at most: with as many, others may be missing."""
@@ -12,6 +15,13 @@ def expect(kept: bool, what: str) -> None:
     """Do nothing where the server kept its word. Errors: ProtocolError."""
     if not kept:
         raise ProtocolError(f"the server broke the contract: {what}")
+
+
+def expect_kind(kind: type[Value], value: object, what: str) -> Value:
+    """Return a value that is of the kind that the server owed. Errors: ProtocolError."""
+    if not isinstance(value, kind):
+        raise ProtocolError(f"the server broke the contract: {what}")
+    return value
 
 
 class ExpectedBytes:

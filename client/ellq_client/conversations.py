@@ -20,7 +20,7 @@ from typing import TypeVar
 from ellq.v1 import compression_pb2 as pb
 from ellq_client.actions import RECEIVE, Action, Deliver, Event, Method, Open, Upload, Wait
 from ellq_client.answers import Answer
-from ellq_client.contract import expect
+from ellq_client.contract import expect, expect_kind
 from ellq_client.enclosures import Enclosures
 from ellq_client.errors import DeadlineExceeded, EllqError, InvalidRequest, ProtocolError
 from ellq_client.fitting import fitted
@@ -86,9 +86,7 @@ def describe(uri: str, deadline: Deadline) -> Generator[Action, Event, RemoteSou
         yield Open("Analyze", Upload(options), timeout_seconds)
         listing = Listing(uri)
         while (frame := (yield RECEIVE)) is not None:
-            expect(isinstance(frame, pb.AnalyzeResponse), "no answer to Analyze")
-            assert isinstance(frame, pb.AnalyzeResponse)
-            listing.take(frame)
+            listing.take(expect_kind(pb.AnalyzeResponse, frame, "no answer to Analyze"))
         return listing.source()
 
     return (yield from _persist(attempt, deadline))
@@ -99,9 +97,7 @@ def capabilities(patience: Patience) -> Generator[Action, Event, Capabilities]:
 
     def attempt(timeout_seconds: float) -> Generator[Action, Event, Capabilities]:
         yield Open("GetCapabilities", Upload(pb.GetCapabilitiesRequest()), timeout_seconds)
-        answer = yield RECEIVE
-        expect(isinstance(answer, pb.GetCapabilitiesResponse), "no answer to GetCapabilities")
-        assert isinstance(answer, pb.GetCapabilitiesResponse)
+        answer = expect_kind(pb.GetCapabilitiesResponse, (yield RECEIVE), "no answer to GetCapabilities")
         return mirror(Capabilities, answer)
 
     return (yield from _persist(attempt, Deadline(patience)))

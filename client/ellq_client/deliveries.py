@@ -6,12 +6,12 @@ from typing import TypeAlias
 import numpy as np
 
 from ellq.v1 import compression_pb2 as pb
-from ellq.v1.frames import Data
+from ellq.v1.frames import Data, framed
 from ellq.v1.safetensors import COMPRESSIBLE_DTYPES, DTYPE_BITS
-from ellq_client.checkpoint import StoredTensor
 from ellq_client.contract import ExpectedBytes
 from ellq_client.errors import ProtocolError
-from ellq_client.framing import BLOCK_BYTES, framed
+from ellq_client.framing import BLOCK_BYTES
+from ellq_client.headers import StoredTensor
 from ellq_client.sources import Source
 
 _WHOLE = (pb.DELIVERY_UNSPECIFIED, pb.DELIVERY_WHOLE)

@@ -8,12 +8,12 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from ellq.v1 import compression_pb2 as pb
-from ellq_client.checkpoint import StoredTensor
 from ellq_client.enclosures import Enclosures
 from ellq_client.errors import SourceError
 from ellq_client.formats.layouts import Layout, globs_of
 from ellq_client.formats.names import layouts_by_name
 from ellq_client.formats.source import FormatSource
+from ellq_client.headers import StoredTensor
 from ellq_client.requests import Override, Request
 from ellq_client.sources import Source
 

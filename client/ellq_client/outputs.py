@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ellq_client.checkpoint import stored_bytes
 from ellq_client.errors import InvalidOutput
 from ellq_client.formats import FormatSource, family_of
+from ellq_client.headers import stored_bytes
 from ellq_client.packed_sink import PackedSink
+from ellq_client.partial_file import PartialFile, check_place
 from ellq_client.requests import Encoding
-from ellq_client.sinks import ArraySink, FileSink, PartialFile, check_place
+from ellq_client.sinks import ArraySink, FileSink
 from ellq_client.sources import Source
 from ellq_client.values import TensorPlan
 

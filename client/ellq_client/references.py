@@ -8,10 +8,9 @@ from ellq.v1 import compression_pb2 as pb
 from ellq.v1.frames import Data
 from ellq.v1.safetensors import LENGTH_BYTES
 from ellq_client.arrivals import read_plan
-from ellq_client.checkpoint import HEADER_BYTES_MAX, StoredTensor, stored_bytes
 from ellq_client.contract import expect
 from ellq_client.errors import SourceError
-from ellq_client.headers import Header
+from ellq_client.headers import HEADER_BYTES_MAX, Header, StoredTensor, stored_bytes
 from ellq_client.permissions import ORDINARY
 from ellq_client.sinks import Sink
 from ellq_client.sources import Source

@@ -6,14 +6,12 @@ from itertools import chain
 from typing import Any
 
 from ellq.v1 import compression_pb2 as pb
-from ellq.v1.frames import Data
+from ellq.v1.frames import Data, framed
 from ellq.v1.safetensors import LENGTH_BYTES, METADATA
-from ellq_client.checkpoint import StoredTensor
 from ellq_client.errors import InvalidNetwork, SourceError
-from ellq_client.framing import framed
 from ellq_client.graphs import read_topology
 from ellq_client.header_bytes import end_to_end, header_text, with_length
-from ellq_client.headers import read_header
+from ellq_client.headers import StoredTensor, read_header
 from ellq_client.sources import Source
 from ellq_math.network.nodes import Conv, Linear
 from ellq_math.network.topology import InvalidTopology, read_graph

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +18,7 @@ from ellq_client.packing.source import PackedSource
 from ellq_client.requests import Encoding
 from ellq_client.sinks import ArraySink
 from ellq_client.sources import Source, open_source
-from ellq_client.uris import is_uri
-
-AnyPath: TypeAlias = str | os.PathLike[str]
+from ellq_client.uris import AnyPath, is_uri
 
 
 def pack(path: AnyPath, output: AnyPath, *, replace_output: bool = True, progress: Progress | None = None) -> PackedSizes:

@@ -4,7 +4,6 @@ Format: docs/report.md, and report.schema.json beside this file.
 """
 
 import json
-import os
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,10 +11,11 @@ from typing import Any
 
 from ellq_client.errors import ReportError
 from ellq_client.packing.entropies import PackedSizes
+from ellq_client.partial_file import write_file
 from ellq_client.plain import from_plain, to_plain
 from ellq_client.requests import Request
 from ellq_client.results import Analysis, Compression, SourceFile
-from ellq_client.sinks import write_file
+from ellq_client.uris import AnyPath
 from ellq_client.values import IndexOrders, Summary, TensorReport
 
 SCHEMA = "ellq.report/2"
@@ -162,7 +162,7 @@ def plain_text(report: Report | FolderReport) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def write_report(result: Analysis, path: str | os.PathLike[str], *, replace: bool = True) -> None:
+def write_report(result: Analysis, path: AnyPath, *, replace: bool = True) -> None:
     """Write the report of a finished call, replacing what was there in one instant. Errors: OutputError.
 
     Without `replace` what is there stays, and that is an error.

@@ -124,7 +124,8 @@ class Request:
             if isinstance(given, str):  # a string is a sequence of strings, too
                 raise InvalidSelection(f"{name} takes a list, got the string {given!r}")
             object.__setattr__(self, name, tuple(given))
-        for name, value in (("q", self.q), ("pq_p", (self.pq or (None,))[0]), ("pq_q", (self.pq or (None,))[-1])):
+        pq_p, pq_q = self.pq or (None, None)
+        for name, value in (("q", self.q), ("pq_p", pq_p), ("pq_q", pq_q)):
             if value == 0:  # which means "absent" on the wire
                 raise InvalidRule("0 is out of range", field=f"indices.{name}", reason=f"INVALID_{name[-1].upper()}")
 

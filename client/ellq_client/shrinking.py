@@ -12,7 +12,7 @@ from ellq_client.errors import InvalidNetwork, SourceError
 from ellq_client.graphs import read_topology, write_topology
 from ellq_client.networks import Network
 from ellq_client.packing.reading import open_checkpoint
-from ellq_client.sinks import check_place, write_file
+from ellq_client.partial_file import check_place, write_file
 from ellq_client.steady_file import SteadyFile
 from ellq_math.network.shrinking import Shrunk, shrink
 from ellq_math.network.topology import InvalidTopology, tensor_names

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from ellq.v1.frames import FRAME_BYTES
 from ellq_client.errors import SourceError
-from ellq_client.framing import FRAME_BYTES
 from ellq_client.permissions import permissions_of
 
 

@@ -3,9 +3,11 @@
 import os
 import re
 from pathlib import Path
-from typing import TypeGuard
+from typing import TypeAlias, TypeGuard
 
 from ellq_client.errors import InvalidRequest
+
+AnyPath: TypeAlias = str | os.PathLike[str]
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -18,7 +20,7 @@ def is_uri(place: object) -> TypeGuard[str]:
     return isinstance(place, str) and _URI.match(place) is not None
 
 
-def place_of(place: str | os.PathLike[str]) -> Path | str:
+def place_of(place: AnyPath) -> Path | str:
     """Return a place as a URI or as a path. Errors: InvalidRequest for what is nearly a URI."""
     if is_uri(place):
         return place

@@ -40,13 +40,12 @@ class Admission:
                 self.calls -= 1
 
     @contextmanager
-    def memory(self, needed_bytes: int, place: "Place | None" = None) -> Iterator[None]:
-        """Hold memory for one call's weights. Errors: Busy when it is not free now; TooLarge (PAYLOAD_TOO_LARGE).
+    def memory(self, needed_bytes: int, place: "Place") -> Iterator[None]:
+        """Hold memory for one call's weights, in its place. Errors: Busy when it is not free now; TooLarge (PAYLOAD_TOO_LARGE).
 
         What can never fit must be refused for good, by limits.py before or here where it is too much only beside what the
         call itself holds: it would be told to come back for ever. The first that a lone call asks for is always let in.
         """
-        place = place or Place(self)
         with self._lock:
             if place.held_bytes and place.held_bytes + needed_bytes > self._most_bytes:
                 beside = f"the call needs {needed_bytes} bytes of memory beside the {place.held_bytes} that it holds"

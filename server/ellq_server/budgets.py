@@ -16,7 +16,7 @@ from ellq_math.network.sensitivities import Unreachable
 from ellq_math.network.topology import Graph
 from ellq_math.network.variances import check_variances
 from ellq_math.pooling import pool
-from ellq_math.pools import KeepCount, Target, Threshold
+from ellq_math.pools import KeepCount, Threshold
 from ellq_math.rules import ErrorBudget
 from ellq_math.sums import Array
 from ellq_server.network_tensors import NetworkTensors
@@ -81,7 +81,7 @@ def spend(bench: Workbench, budget: Budget) -> list[Choice]:
     with bench.stopwatch("choose"):
         stats = pool([one.layer for one in budget.priced])
         target = pool_target(budget.rule, stats, ignore_zeros=bench.request.ignore_zeros)
-        threshold = _threshold(bench, budget, target)
+        threshold = find_threshold(bench.kernels, budget.costs, target)
         if budget.rule.measured and budget.rule.max_error is not None:
             threshold = _widest(bench, budget, threshold, max_error=budget.rule.max_error)
         return _choices(bench, budget, threshold)
@@ -97,10 +97,6 @@ def cut_keys(bench: Workbench, costs: Weights, choice: Choice) -> Array:
     """Return the costs of what is cut, 0 where it is kept. Shape: (neurons, fan_in)."""
     keys = np.frombuffer(bench.kernels.payload(costs), np.float64).reshape(costs.neurons, costs.fan_in)
     return np.where(cut_mask(keys, choice.cut), keys, 0.0)
-
-
-def _threshold(bench: Workbench, budget: Budget, target: Target) -> Threshold:
-    return find_threshold(bench.kernels, budget.costs, target)
 
 
 def _choices(bench: Workbench, budget: Budget, threshold: Threshold) -> list[Choice]:
@@ -119,7 +115,7 @@ def _widest(bench: Workbench, budget: Budget, surely: Threshold, *, max_error: f
         if least >= best.kept:
             break
         kept = (least + best.kept) // 2
-        trial = _threshold(bench, budget, KeepCount(kept=kept, weights=weights))
+        trial = find_threshold(bench.kernels, budget.costs, KeepCount(kept=kept, weights=weights))
         if _certified_error(bench, budget, trial) <= max_error:
             best = trial
         else:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ellq.v1.meanings import Meanings, read_meanings
-from ellq.v1.safetensors import COMPRESSIBLE_DTYPES
+from ellq.v1.safetensors import COMPRESSIBLE_DTYPES, TABLE_NAMES
 from ellq.v1.scales import Scale
 from ellq_math.dtypes import WEIGHT_DTYPES
 from ellq_math.float8 import wide_dtype
@@ -17,9 +17,6 @@ from ellq_server.header import TensorEntry
 from ellq_server.refusals import InvalidRequest, shorten
 from ellq_server.scoped_rules import ScopedRule
 from ellq_server.selections import Override, Selection
-
-TABLE_NAMES = ("*embed*", "*wte.*", "*wpe.*", "*lm_head*")
-"""Names of tables of rows (embeddings and their transposed twins), which are left alone unless included."""
 
 MOST_MATCHES = 10_000_000
 """Globs times tensors: a worker matches them one by one."""

@@ -1,11 +1,11 @@
 """From what a call finds to the frames that are sent: batched, so that many small tensors are not as many frames."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from itertools import chain
 
 from ellq.v1 import compression_pb2 as pb
-from ellq.v1.frames import Data
+from ellq.v1.frames import Data, framed
 from ellq_server import __version__
 from ellq_server.call import Closing, Event, Opening
 from ellq_server.deliveries import deliver
@@ -17,9 +17,6 @@ from ellq_server.stopwatch import Stopwatch
 from ellq_server.totals import Totals
 from ellq_server.wire_values import neuron_reports, orders_to_wire, plan_to_wire, report_to_wire, rule_to_wire
 from ellq_server.workbench import Outcome
-
-CHUNK_BYTES = 2 << 20
-"""Bytes of a data frame: below gRPC's default limit of 4 MiB, far above the cost of a frame (docs/performance.md)."""
 
 BATCH_BYTES = 1 << 20
 """Bytes of reports and payload after which a batch is sent."""
@@ -85,7 +82,7 @@ class Replies:
         for plans in _batched(opening.planning.plans):
             yield self._response(plans=pb.TensorPlans(plans=plans))
         if self._request.sends_weights:
-            yield from _data([memoryview(opening.header.raw)])
+            yield from framed([memoryview(opening.header.raw)])
 
     def _report(self, outcomes: Sequence[Outcome]) -> Iterator[Response | Data]:
         """Yield the reports of a batch, then their neurons, then their bytes."""
@@ -99,7 +96,7 @@ class Replies:
             for outcome in outcomes:
                 yield from (self._response(neurons=neurons) for neurons in neuron_reports(outcome, self._request))
         if self._request.sends_weights:
-            yield from _data(chain.from_iterable(data))
+            yield from framed(chain.from_iterable(data))
 
     def _deliver(self, outcome: Outcome, report: pb.TensorReport) -> Sequence[memoryview]:
         """Note in a tensor's report what bytes it has and how they are sent, and return what is sent."""
@@ -141,22 +138,3 @@ def _batched(plans: Sequence[Plan]) -> Iterator[list[pb.TensorPlan]]:
             batch, room = [], 0
     if batch:
         yield batch
-
-
-def _data(payloads: Iterable[memoryview]) -> Iterator[Data]:
-    """Yield the bytes of all payloads in frames of CHUNK_BYTES; only the last frame is shorter."""
-    held = bytearray()
-    for payload in payloads:
-        start = 0
-        while start < len(payload):
-            taken = payload[start : start + CHUNK_BYTES - len(held)]
-            start += len(taken)
-            if not held and len(taken) == CHUNK_BYTES:
-                yield taken  # the common case: no copy
-                continue
-            held += taken
-            if len(held) == CHUNK_BYTES:
-                yield bytes(held)
-                held.clear()
-    if held:
-        yield bytes(held)

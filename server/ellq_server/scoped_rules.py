@@ -32,7 +32,8 @@ PARAMETER_REASON = {
     "beta": "INVALID_BETA",
     "epsilon": "INVALID_EPSILON",
     "pruned_ratio": "INVALID_RATIO",
-    "max_error": "INVALID_BUDGET",
+    **dict.fromkeys(("max_error", "target"), "INVALID_BUDGET"),
+    "grade": "INVALID_ENUM",
 }
 """Which ErrorReason goes with which parameter of a rule."""
 

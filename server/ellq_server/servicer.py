@@ -148,7 +148,7 @@ class CompressionServicer:
 
         idle_seconds = max(self.idle_seconds, places.patience_seconds)
         worker = run_in_thread(work, places.chunks, threads=self.threads, idle_seconds=idle_seconds)
-        async with aclosing(worker), aclosing(places.delivered(worker, place)) as frames:
+        async with aclosing(worker), aclosing(places.stored_away(worker, place)) as frames:
             async for frame in frames:
                 await self._write(frame, context)
                 if isinstance(frame, Data):

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from ellq_client import pack, sinks
+from ellq_client import pack, partial_file
 from ellq_client.cli import exits
 from ellq_client.networks import Input, Linear, chain
 
@@ -137,7 +137,7 @@ def test_what_all_processes_share_is_not_replaced(ellq, fake, checkpoint, tmp_pa
     shared.mkdir()
     (tmp_path / "link").symlink_to(shared)
     (shared / "stdout").symlink_to(checkpoint)
-    monkeypatch.setattr(sinks, "DEVICES", str(shared))
+    monkeypatch.setattr(partial_file, "DEVICES", str(shared))
     for place in (shared / "stdout", tmp_path / "link" / "stdout"):
         code, _, err = ellq("compress", checkpoint, "-o", place, "--rule", "n-of-m", "--force")
         assert (code, "is no ordinary file" in err) == (exits.LOCAL_FILE, True), err
@@ -169,14 +169,14 @@ def test_what_came_meanwhile_is_replaced_by_force_alone(ellq, checkpoint, tmp_pa
     onnx.save(helper.make_model(helper.make_graph(nodes, "g", values[:1], values[1:])), tmp_path / "model.onnx")
     pack(checkpoint, tmp_path / "packed.safetensors")
     theirs = tmp_path / ("a.network.json" if "a.safetensors" in command else re.search(r"out\.\w+", command)[0])
-    create_file = sinks.create_file
+    create_file = partial_file.create_file
 
     def create(place, permissions):
         if place.name.startswith(f".{theirs.name}."):
             theirs.write_text("theirs")
         return create_file(place, permissions)
 
-    monkeypatch.setattr(sinks, "create_file", create)
+    monkeypatch.setattr(partial_file, "create_file", create)
     monkeypatch.chdir(tmp_path)
     code, _, err = ellq(*command.split())
     assert (code, f"{theirs.name} exists by now" in err) == (exits.USAGE, True), err

@@ -5,19 +5,19 @@ import os
 
 import pytest
 
-from ellq_client import InvalidOutput, sinks
+from ellq_client import InvalidOutput, partial_file
 
 
 def test_a_file_that_an_interruption_has_kept_from_being_noted_is_removed(tmp_path, monkeypatch):
-    create_file = sinks.create_file
+    create_file = partial_file.create_file
 
     def interrupted(place, permissions):
         create_file(place, permissions).close()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sinks, "create_file", interrupted)
+    monkeypatch.setattr(partial_file, "create_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        sinks.write_file(tmp_path / "a.json", [b"{}"], permissions=0o600)
+        partial_file.write_file(tmp_path / "a.json", [b"{}"], permissions=0o600)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -46,16 +46,16 @@ def meanwhile(place, make):
 def test_what_came_to_stand_there_meanwhile_stays(tmp_path, make):
     place = tmp_path / "a.json"
     with pytest.raises(InvalidOutput, match=r"a\.json exists by now, and is not to be replaced"):
-        sinks.write_file(place, meanwhile(place, make), permissions=0o600, replace=False)
+        partial_file.write_file(place, meanwhile(place, make), permissions=0o600, replace=False)
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
     assert os.readlink(place) == "theirs" if place.is_symlink() else place.read_text() == "theirs"
     with pytest.raises(InvalidOutput, match=r"a\.json exists, and is not to be replaced"):
-        sinks.write_file(place, [b"{}"], permissions=0o600, replace=False)
+        partial_file.write_file(place, [b"{}"], permissions=0o600, replace=False)
 
 
 @pytest.mark.usefixtures("links")
 def test_where_nothing_stands_the_file_appears_under_its_name_alone(tmp_path):
-    sinks.write_file(tmp_path / "a.json", [b"{}"], permissions=0o600, replace=False)
+    partial_file.write_file(tmp_path / "a.json", [b"{}"], permissions=0o600, replace=False)
     assert [(path.name, path.read_bytes(), path.stat().st_nlink) for path in tmp_path.iterdir()] == [("a.json", b"{}", 1)]
 
 
@@ -63,5 +63,5 @@ def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path):
     place, target = tmp_path / "a.json", tmp_path / "target.json"
     target.write_text("theirs")
     place.symlink_to(target)
-    sinks.write_file(place, [b"{}"], permissions=0o600)
+    partial_file.write_file(place, [b"{}"], permissions=0o600)
     assert (place.is_symlink(), place.read_bytes(), target.read_text()) == (False, b"{}", "theirs")

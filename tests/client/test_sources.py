@@ -12,7 +12,8 @@ from safetensors import numpy as safetensors_numpy
 from safetensors import torch as safetensors_torch
 
 from ellq_client import Client, Fraction, OutputError, SourceError, verify
-from ellq_client.checkpoint import Checkpoint, parse_header
+from ellq_client.checkpoint import Checkpoint
+from ellq_client.headers import parse_header
 from ellq_client.sources import FRAME_BYTES, open_source
 
 RULE = Fraction(pruned_ratio=0.5)

@@ -8,9 +8,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from ellq.v1 import compression_pb2 as pb
+from ellq.v1.frames import FRAME_BYTES
 from ellq_client import SourceError
 from ellq_client.actions import Upload
-from ellq_client.framing import FRAME_BYTES
 from ellq_client.sources import open_source
 
 FIRST = pb.AnalyzeRequest()

@@ -10,7 +10,10 @@ import grpc
 import pytest
 
 from ellq.v1 import compression_pb2 as pb
-from ellq_server import planning, refusals, scoped_rules
+from ellq.v1.safetensors import TABLE_NAMES
+from ellq_math.grades import Grade
+from ellq_math.rules import ErrorBudget
+from ellq_server import refusals, scoped_rules
 
 SERVER = Path(refusals.__file__).parent
 REASONS = {name.removeprefix("ERROR_REASON_") for name in pb.ErrorReason.keys()} - {"UNSPECIFIED"}  # noqa: SIM118
@@ -43,11 +46,27 @@ def test_every_reason_of_the_contract_is_raised_somewhere_and_none_besides() -> 
     assert raised == REASONS
 
 
+@pytest.mark.parametrize(
+    ("target", "grade", "reason", "field"),
+    [
+        ({"max_error": None, "pruned_ratio": None}, Grade.BOX, "INVALID_BUDGET", "target"),
+        ({"max_error": 0.0, "pruned_ratio": None}, Grade.BOX, "INVALID_BUDGET", "max_error"),
+        ({"max_error": 1.0, "pruned_ratio": None}, Grade.BALL, "INVALID_ENUM", "grade"),
+    ],
+)
+def test_what_the_math_refuses_of_a_budget_has_a_reason(
+    target: dict[str, float | None], grade: Grade, reason: str, field: str
+) -> None:
+    with pytest.raises(refusals.InvalidRequest) as caught, scoped_rules.parameters_of("options.rule.error_budget"):
+        ErrorBudget(**target, grade=grade, measured=False)
+    assert (caught.value.reason, caught.value.field) == (reason, f"options.rule.error_budget.{field}")
+
+
 def test_the_default_name_patterns_are_those_of_the_contract() -> None:
     comment = (SERVER.parents[1] / "proto/ellq/v1/compression.proto").read_text()
     listed = re.search(r"its name matches none of (.*?)\. Everything", comment)
     assert listed
-    assert tuple(listed.group(1).split(", ")) == planning.TABLE_NAMES
+    assert tuple(listed.group(1).split(", ")) == TABLE_NAMES
 
 
 @pytest.mark.parametrize("letter", ["x", "\u00fc", "\U0001f9ee"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ellq.v1 import compression_pb2 as pb
-from ellq_server.replies import CHUNK_BYTES
+from ellq.v1.frames import FRAME_BYTES
 from tests.server.wire import HALF, Caller, stream_of
 
 DTYPES = [np.float64, np.float32, np.float16, ml_dtypes.bfloat16]
@@ -36,7 +36,7 @@ def test_half_of_every_neuron_is_cut(caller: Caller, dtype: type) -> None:
 
 def test_frames_come_in_the_order_of_the_contract(caller: Caller) -> None:
     big = random((1024, 1024))
-    data = ["data"] * (big.nbytes // CHUNK_BYTES)
+    data = ["data"] * (big.nbytes // FRAME_BYTES)
     answer = caller.compress(stream_of({"a": big, "b": big}), neuron_reports=True)
     assert answer.kinds[:3] == ["manifest", "plans", "data"]
     assert answer.kinds[3:] == ["reports", "neurons", *data, "reports", "neurons", *data, "summary"]

@@ -151,10 +151,10 @@ def test_refused_weights_are_let_go_at_once(process: Process) -> None:
 
 def test_memory_that_is_reserved_is_not_given_twice() -> None:
     admission = Admission(concurrent_calls=2, memory_bytes=100)
-    with admission.memory(60):
-        with pytest.raises(Busy), admission.memory(60):
+    with admission.call() as one, admission.call() as other, one.memory(60):
+        with pytest.raises(Busy), other.memory(60):
             pass
-        with admission.memory(40):
+        with other.memory(40):
             assert admission.reserved_bytes == 100
     assert admission.reserved_bytes == 0
 

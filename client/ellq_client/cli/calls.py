@@ -21,12 +21,12 @@ from ellq_client.cli.wording import harmless, in_options
 from ellq_client.client import Client, Run
 from ellq_client.folders.files import PROGRESS
 from ellq_client.folders.finished import REPORT
+from ellq_client.partial_file import write_file
 from ellq_client.permissions import ORDINARY
 from ellq_client.report import FolderCompression, report_text, write_report
 from ellq_client.requests import Request
 from ellq_client.results import Analysis, Compression
 from ellq_client.rules import Rule
-from ellq_client.sinks import write_file
 from ellq_client.uris import is_uri
 
 _RULE_OPTIONS = (

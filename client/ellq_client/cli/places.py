@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ellq_client.errors import InvalidOutput
-from ellq_client.sinks import check_place
+from ellq_client.partial_file import check_place
 
 
 def check_new(path: Path, *, force: bool) -> None:

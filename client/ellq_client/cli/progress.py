@@ -11,11 +11,11 @@ from threading import Timer
 from time import monotonic
 from typing import Protocol
 
-from ellq_client.checkpoint import stored_bytes
 from ellq_client.cli.pace import Pace
 from ellq_client.cli.wording import harmless, shortened
 from ellq_client.embedded import compiles_first
 from ellq_client.errors import EllqError
+from ellq_client.headers import stored_bytes
 from ellq_client.values import TensorReport
 
 _LINES = 10
@@ -50,7 +50,7 @@ def work_on(path: Path | str, output: Path | str | None = None) -> Work:
     if not os.path.isdir(path):  # which raises nothing for a name that is too long, as isfile does not
         return Work(path.name, _unpacked_bytes(path) if os.path.isfile(path) else 0)
     from ellq_client.folders.folder import open_folder
-    from ellq_client.folders.workplace import read_journal
+    from ellq_client.folders.journal import read_journal
 
     folder = open_folder(path)
     sizes = {shard.name: shard.payload_bytes for shard in folder.shards}

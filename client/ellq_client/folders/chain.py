@@ -7,13 +7,12 @@ from contextlib import ExitStack
 from itertools import accumulate
 from pathlib import Path
 
-from ellq.v1.frames import Data
+from ellq.v1.frames import Data, framed
 from ellq.v1.safetensors import LENGTH_BYTES
-from ellq_client.checkpoint import Checkpoint, StoredTensor, parse_header
+from ellq_client.checkpoint import Checkpoint
 from ellq_client.folders.folder import Shard
-from ellq_client.framing import framed
 from ellq_client.header_bytes import end_to_end, header_text, with_length
-from ellq_client.headers import read_header
+from ellq_client.headers import StoredTensor, parse_header, read_header
 from ellq_client.packing.reading import open_checkpoint
 from ellq_client.permissions import narrowest
 from ellq_client.sources import Source

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ellq_client.checkpoint import StoredTensor
 from ellq_client.errors import SourceError
 from ellq_client.folders.files import WEIGHTS, FolderFile, list_files, refuse
 from ellq_client.folders.index import SUFFIX, Index, read_index
 from ellq_client.formats import family_of
+from ellq_client.headers import StoredTensor
 from ellq_client.packing.naming import dense_name
 from ellq_client.packing.source import PackedSource
 from ellq_client.permissions import narrowest

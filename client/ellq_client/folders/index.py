@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from ellq_client.checkpoint import check_text, unique_entries
 from ellq_client.errors import SourceError
 from ellq_client.folders.files import FolderFile
+from ellq_client.headers import check_text, unique_entries
 from ellq_client.permissions import permissions_of
 
 SUFFIX = ".safetensors.index.json"

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from ellq_client.durable import flush_file
 from ellq_client.errors import InvalidOutput, OutputError
 from ellq_client.folders.files import WEIGHTS, trees_of
 from ellq_client.formats import family_of
@@ -69,7 +70,7 @@ def put(data: bytes, place: Path, *, by: Path, permissions: int) -> None:
     """Put bytes at a place; `by` is a name on the same disk that nobody needs."""
     with create(by, permissions) as file:
         file.write(data)
-        _flush(file)
+        flush_file(file)
     os.replace(by, place)
 
 
@@ -77,19 +78,5 @@ def put_copy(original: Path, place: Path, *, by: Path) -> None:
     """Put a copy of a file at a place; `by` is a name on the same disk that nobody needs."""
     with original.open("rb") as data, create(by, permissions_of(os.fstat(data.fileno()))) as file:
         shutil.copyfileobj(data, file, length=1 << 20)
-        _flush(file)
+        flush_file(file)
     os.replace(by, place)
-
-
-def _flush(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def flush_names(directory: Path) -> None:
-    """Flush to the disk which files a folder holds."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+from ellq_client.durable import flush_names
 from ellq_client.errors import InvalidOutput, OutputError, SourceError
 from ellq_client.folders.files import FolderFile
 from ellq_client.folders.folder import Folder, Shard
-from ellq_client.folders.places import check_folder_place, flush_names, put, put_copy, reported
+from ellq_client.folders.places import check_folder_place, put, put_copy, reported
 from ellq_client.folders.shard_files import begin_shard
 from ellq_client.packing.entropies import PackedSizes, together
 from ellq_client.packing.source import PackedSource

@@ -1,9 +1,9 @@
 """One shard of an output on its way: dense, or packed."""
 
-import os
 from pathlib import Path
 
 from ellq.v1.frames import Data
+from ellq_client.durable import flush_file
 from ellq_client.folders.folder import Shard
 from ellq_client.folders.places import create
 from ellq_client.packing.entropies import PackedSizes
@@ -28,8 +28,7 @@ class ShardFile:
 
     def finish(self) -> None:
         """Flush everything to the disk."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        flush_file(self._file)
 
     def close(self) -> None:
         """Let go of the file, finished or not."""

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from ellq.v1.meanings import read_meanings
 from ellq.v1.safetensors import COMPRESSIBLE_DTYPES
-from ellq_client.checkpoint import StoredTensor
 from ellq_client.folders.folder import Shard
 from ellq_client.formats.layouts import globs_of, left_alone
+from ellq_client.headers import StoredTensor
 from ellq_client.requests import Request
 
 _WHY = "its shard alone does not tell what it is"

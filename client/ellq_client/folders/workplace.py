@@ -14,20 +14,19 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from threading import Lock
 from typing import Any, Self
 
-from ellq_client.errors import InvalidOutput, OutputError, ReportError
+from ellq_client.durable import flush_names
+from ellq_client.errors import InvalidOutput, OutputError
 from ellq_client.folders.files import PROGRESS, FolderFile
 from ellq_client.folders.folder import Folder
-from ellq_client.folders.places import flush_names, open_own, put, put_copy, read_own, reported
+from ellq_client.folders.journal import Journal, line_of, read_journal
+from ellq_client.folders.places import put, put_copy, read_own, reported
 from ellq_client.folders.plan import differences, read_plan
-from ellq_client.permissions import OWNER_WRITES, make_folder, make_folders
-from ellq_client.plain import from_plain, to_plain
+from ellq_client.permissions import make_folder, make_folders
 from ellq_client.report import Part
 
 _PLAN = "plan.json"
-_JOURNAL = "journal.jsonl"
 _COPY = "copy.partial"
 
 
@@ -51,10 +50,9 @@ class Workplace:
                 raise
         try:
             self._agree_on(plan)
-            self._recorded_bytes = self._cut_torn_line()
+            self._journal = Journal(self.directory, permissions=self._permissions)
             self.finished = {part.shards: part for part in read_journal(output)}
             self._worth_keeping = bool(self.finished)
-            self._recording = Lock()
         except BaseException:
             with self:  # others may enter afterwards, whatever becomes of that
                 self._unmake()
@@ -62,19 +60,10 @@ class Workplace:
 
     def record(self, part: Part) -> None:
         """Note that a part is finished, once its shards are on the disk. Parts may end in several threads."""
-        line = json.dumps(to_plain(part), allow_nan=False).encode() + b"\n"
-        with self._recording, reported(self.directory):
-            self._worth_keeping = True
-            flush_names(self.directory)
-            journal = open_own(self.directory / _JOURNAL, os.O_WRONLY | os.O_CREAT, self._permissions | OWNER_WRITES)
-            try:
-                if os.fstat(journal).st_size > self._recorded_bytes:  # a disk that was full may have taken half of a line
-                    os.truncate(journal, self._recorded_bytes)
-                _append(journal, line)
-            finally:
-                os.close(journal)
-            self._recorded_bytes += len(line)
-            self.finished[part.shards] = part
+        line = line_of(part)
+        self._worth_keeping = True
+        self._journal.append(line)
+        self.finished[part.shards] = part
 
     def forget(self, part: Part) -> None:
         """Take a part for unfinished that is not what the journal says."""
@@ -153,37 +142,6 @@ class Workplace:
                 self.directory.rmdir()
             if self._created:
                 self.output.rmdir()
-
-    def _cut_torn_line(self) -> int:
-        """Remove what a kill left of a last line; return the length of the journal."""
-        journal = self.directory / _JOURNAL
-        with reported(journal):
-            if not os.path.lexists(journal):
-                return 0
-            with open(open_own(journal, os.O_RDWR), "rb+") as file:
-                whole = file.read().rfind(b"\n") + 1
-                os.truncate(file.fileno(), whole)
-                return whole
-
-
-def _append(handle: int, line: bytes) -> None:
-    """Write a line at the end of a file, and flush it to the disk."""
-    os.lseek(handle, 0, os.SEEK_END)
-    left = memoryview(line)
-    while left:
-        left = left[os.write(handle, left) :]
-    os.fsync(handle)
-
-
-def read_journal(output: Path) -> list[Part]:
-    """Return what is finished of an output, begun or not; others may be writing there. Errors: OutputError."""
-    journal = output / PROGRESS / _JOURNAL
-    with reported(journal):
-        lines = read_own(journal).split(b"\n") if os.path.lexists(journal) else [b""]
-    try:
-        return [from_plain(Part, json.loads(line), path="journal") for line in lines[:-1]]  # the last may be torn
-    except (ValueError, TypeError, OverflowError, RecursionError, ReportError) as error:
-        raise OutputError(f"{journal} is damaged ({error}); remove {output} and begin anew") from error
 
 
 def _differences(place: Path, plan: Mapping[str, Any]) -> list[str]:

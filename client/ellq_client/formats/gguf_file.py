@@ -5,12 +5,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
-from ellq_client.checkpoint import stored_bytes
 from ellq_client.errors import SourceError
 from ellq_client.formats.contents import Entry, Fill
 from ellq_client.formats.gguf_header import GgufTensor, read_header
 from ellq_client.formats.layouts import Layout, left_alone
 from ellq_client.formats.names import layouts_by_name
+from ellq_client.headers import stored_bytes
 from ellq_client.steady_file import SteadyFile
 
 _DTYPES = {0: "F32", 1: "F16", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 30: "BF16"}

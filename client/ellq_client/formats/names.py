@@ -5,12 +5,10 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import TypeAlias
 
+from ellq.v1.safetensors import TABLE_NAMES
 from ellq_client.formats.layouts import Layout, left_alone
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
-
-SERVICE_TABLES = ("*embed*", "*wte.*", "*wpe.*", "*lm_head*")
-"""Globs of names that the service itself leaves alone: see Selection in the contract."""
 
 _TABLES = ("*embd*", "*token_type*", "*pos_emb*", "*positional*", "*relative_position*", "*cls_token", "*mask_token")
 """Tables of rows whose names the service does not know for such."""
@@ -40,11 +38,11 @@ def layouts_by_name(shapes: Shapes) -> dict[str, Layout]:
 
 def is_table(name: str) -> bool:
     """Return whether a name says table of rows, to the service or here."""
-    return any(fnmatchcase(name, glob) for glob in (*SERVICE_TABLES, *_TABLES))
+    return any(fnmatchcase(name, glob) for glob in (*TABLE_NAMES, *_TABLES))
 
 
 def _untouched(name: str, shapes: Shapes) -> Layout | None:
-    if any(fnmatchcase(name, glob) for glob in SERVICE_TABLES):
+    if any(fnmatchcase(name, glob) for glob in TABLE_NAMES):
         return None  # the service says it itself, and takes it in when asked to
     if shapes.get(_bias_of(name)) == shapes[name]:
         return left_alone("a norm: its bias has the same shape")

@@ -10,9 +10,9 @@ import onnx
 from onnx import numpy_helper
 
 from ellq_client.arrays import SAFETENSORS_DTYPES, weight_bytes
-from ellq_client.checkpoint import stored_bytes
 from ellq_client.errors import SourceError
 from ellq_client.formats.onnx_graph import Site
+from ellq_client.headers import stored_bytes
 
 _FIELDS = {"float32": "float_data", "float64": "double_data"}
 """Typed fields that hold the numbers themselves; those of two bytes or less are kept as their bits, in int32_data."""

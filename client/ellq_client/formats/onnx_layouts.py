@@ -6,8 +6,8 @@ from typing import TypeAlias
 
 import onnx
 
+from ellq.v1.safetensors import TABLE_NAMES
 from ellq_client.formats.layouts import Layout, left_alone
-from ellq_client.formats.names import SERVICE_TABLES
 from ellq_client.formats.onnx_graph import Site, Use
 
 Axes: TypeAlias = tuple[int, ...]
@@ -34,7 +34,7 @@ def _layout(use: Use, site: Site) -> Layout:
     node, taken = use.node, f"input {use.place} of {use.node.op_type}"
     if node.op_type in _GATHERING and use.place == 0:
         return left_alone(f"a table of rows: {taken}")
-    if any(fnmatchcase(f"{node.name}.", glob) for glob in SERVICE_TABLES):
+    if any(fnmatchcase(f"{node.name}.", glob) for glob in TABLE_NAMES):
         return left_alone(f"a table of rows: {taken} {node.name!r}")
     read = _WEIGHTS.get((node.op_type, use.place)) if node.domain in _DOMAINS else None
     sizes = [1 if axis is None else site.tensor.dims[axis] for axis in use.axes]

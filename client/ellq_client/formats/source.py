@@ -4,15 +4,13 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from ellq.v1.frames import Data
+from ellq.v1.frames import FRAME_BYTES, Data, framed
 from ellq.v1.safetensors import METADATA
 from ellq_client.arrays import file_order, header_of
-from ellq_client.checkpoint import StoredTensor, stored_bytes
 from ellq_client.counting import counted
 from ellq_client.errors import SourceError
 from ellq_client.formats.contents import Contents, Entry
-from ellq_client.framing import FRAME_BYTES, framed
-from ellq_client.headers import read_header
+from ellq_client.headers import StoredTensor, read_header, stored_bytes
 
 
 class FormatSource:

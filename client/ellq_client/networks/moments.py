@@ -4,7 +4,6 @@ The file is a safetensors file: `samples` (I64), `margins` (F64) where there are
 `second_moments/NAME` (F64) and, where it is known, `matrix/NAME` (F64).
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ellq.v1 import compression_pb2 as pb
-from ellq_client.checkpoint import Checkpoint, StoredTensor
+from ellq.v1.frames import FRAME_BYTES
+from ellq_client.checkpoint import Checkpoint
 from ellq_client.counting import counted
 from ellq_client.errors import SourceError
-from ellq_client.framing import FRAME_BYTES
+from ellq_client.headers import StoredTensor
+from ellq_client.partial_file import write_file
 from ellq_client.permissions import ORDINARY
-from ellq_client.sinks import write_file
 from ellq_client.sources import ArraySource
+from ellq_client.uris import AnyPath
 
 Array = npt.NDArray[np.float64]
 
@@ -66,7 +67,7 @@ class Calibration:
             for start in range(FRAME_BYTES, len(data), FRAME_BYTES):
                 yield pb.Moments(tensor=name, matrix=bytes(data[start : start + FRAME_BYTES]))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: AnyPath) -> None:
         """Write everything to one file, replacing what was there in one instant. Errors: OutputError."""
         arrays: dict[str, Any] = {"samples": np.array(self.samples, np.int64)}
         if self.margins.size:
@@ -78,7 +79,7 @@ class Calibration:
         write_file(Path(path), ArraySource(arrays).frames(), permissions=ORDINARY)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Calibration":
+    def load(cls, path: AnyPath) -> "Calibration":
         """Return what `save` wrote. Errors: SourceError when the file cannot be read, or is another."""
         with Checkpoint(Path(path)) as file:
             arrays = {tensor.name: _array(file, tensor) for tensor in file.tensors}

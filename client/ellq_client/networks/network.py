@@ -1,6 +1,5 @@
 """How tensors make up a network: nodes that name the nodes whose values they take, from one input to one output."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -14,8 +13,9 @@ from ellq_client.networks.activations import Activation
 from ellq_client.networks.inputs import InputKnowledge, Values, box_of, numbers_of
 from ellq_client.networks.operations import MaxPool, MeanPool, Operation
 from ellq_client.networks.wire import operation_from_proto, operation_to_proto
+from ellq_client.partial_file import write_file
 from ellq_client.permissions import ORDINARY
-from ellq_client.sinks import write_file
+from ellq_client.uris import AnyPath
 
 
 @dataclass(frozen=True, init=False)
@@ -77,7 +77,7 @@ class Network:
         nodes = tuple(Node(node.name, operation_from_proto(node), *node.inputs) for node in message.topology.nodes)
         return cls(nodes, message.topology.output, InputKnowledge.from_proto(message.inputs))
 
-    def save(self, path: str | os.PathLike[str], *, permissions: int = ORDINARY, replace: bool = True) -> None:
+    def save(self, path: AnyPath, *, permissions: int = ORDINARY, replace: bool = True) -> None:
         """Write the network as JSON, which any language reads as the message ellq.v1.Network. Errors: OutputError.
 
         The file gets at most these permission bits: those of what the network is made of. Without `replace` what is there
@@ -87,7 +87,7 @@ class Network:
         write_file(Path(path), [text.encode() + b"\n"], permissions=permissions, replace=replace)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Network":
+    def load(cls, path: AnyPath) -> "Network":
         """Return the network in a JSON file. Errors: SourceError when it cannot be read, InvalidNetwork when it is none."""
         try:
             text = Path(path).read_text(encoding="utf-8")

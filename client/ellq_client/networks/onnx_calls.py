@@ -64,6 +64,18 @@ class Call:
             raise Inexpressible(f"{self.kind} without its input {place}")
         return found
 
+    def pair(self) -> tuple[Value | Constant | None, Value | Constant | None]:
+        """Return both inputs of a node that has two."""
+        if len(self.inputs) != 2:
+            raise Inexpressible(f"{self.kind} whose inputs are {len(self.inputs)}, not two")
+        return self.inputs[0], self.inputs[1]
+
+    def needed_attribute(self, name: str) -> Any:
+        """Return an attribute that no valid node leaves out."""
+        if name not in self.attributes:
+            raise Inexpressible(f"{self.kind} without {name}")
+        return self.attributes[name]
+
     def require(self, holds: bool, trouble: str) -> None:
         """Refuse a node of which something does not hold."""
         if not holds:

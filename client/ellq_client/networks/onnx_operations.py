@@ -93,7 +93,7 @@ def _pool(call: Call, kind: type[MaxPool] | type[MeanPool]) -> Operations:
     call.require(not given.get("ceil_mode", 0), "whose last windows reach beyond the padding (ceil_mode)")
     call.require(set(given.get("dilations", (1,))) == {1}, "with dilation")
     # The contract's default stride is the kernel, that of ONNX is 1.
-    return (kind(tuple(given["kernel_shape"]), tuple(given.get("strides", (1,) * axes)), _pads(call, axes)),)
+    return (kind(tuple(call.needed_attribute("kernel_shape")), tuple(given.get("strides", (1,) * axes)), _pads(call, axes)),)
 
 
 def _mean_pool(call: Call) -> Operations:
@@ -135,7 +135,7 @@ def _reshape(call: Call) -> Operations:
 
 
 def _add(call: Call) -> Operations:
-    left, right = call.inputs
+    left, right = call.pair()
     if isinstance(left, Value) and isinstance(right, Value):
         call.require(left.shape is not None and left.shape == right.shape, "of shapes that are not equal")
         return (Affine(scale=2),) if left == right else (Add(),)
@@ -148,7 +148,7 @@ def _mul(call: Call) -> Operations:
 
 def _turned(call: Call) -> tuple[Call, Constant]:
     """Return a commutative call with its constant last, and the constant."""
-    left, right = call.inputs
+    left, right = call.pair()
     if isinstance(left, Constant):
         left, right = right, left
     call.require(isinstance(left, Value) and isinstance(right, Constant), "of two tensors")
@@ -159,7 +159,7 @@ def _turned(call: Call) -> tuple[Call, Constant]:
 def _concat(call: Call) -> Operations:
     nodes = [one.node for one in call.inputs if isinstance(one, Value)]
     call.require(len(nodes) == len(call.inputs) == len(set(nodes)) > 1, "of constants, or of one tensor")
-    axis = call.attributes["axis"]
+    axis = call.needed_attribute("axis")
     call.require(axis in (1, -len(call.shape)), f"along axis {axis}")
     return (Concat(),)
 

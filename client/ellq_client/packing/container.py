@@ -18,10 +18,11 @@ from hashlib import sha256
 from typing import Any
 
 from ellq.v1.safetensors import LENGTH_BYTES, METADATA, PACKED_FORMAT
-from ellq_client.checkpoint import HEADER_BYTES_MAX, Checkpoint, StoredTensor, parse_header, unique_entries
+from ellq_client.checkpoint import Checkpoint
 from ellq_client.counting import counted, grouped
 from ellq_client.errors import OutputError, SourceError
 from ellq_client.header_bytes import end_to_end, header_text, with_length
+from ellq_client.headers import HEADER_BYTES_MAX, StoredTensor, parse_header, unique_entries
 from ellq_client.packing.blocks import overhead_bytes
 from ellq_client.packing.words import BLOCK_WORDS, kind_of
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ellq_client.checkpoint import Checkpoint, StoredTensor
+from ellq_client.checkpoint import Checkpoint
 from ellq_client.counting import counted
 from ellq_client.errors import SourceError
+from ellq_client.headers import StoredTensor
 from ellq_client.packing.blocks import LENGTH, overhead_bytes, read_block
 from ellq_client.packing.container import DIGEST_BYTES, blocks_of, describe, is_packed
 from ellq_client.packing.entropies import PackedSizes, Tally, limit_bytes_of

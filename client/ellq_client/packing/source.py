@@ -4,10 +4,8 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from ellq.v1.frames import Data
-from ellq_client.checkpoint import StoredTensor
-from ellq_client.framing import FRAME_BYTES, framed
-from ellq_client.headers import read_header
+from ellq.v1.frames import FRAME_BYTES, Data, framed
+from ellq_client.headers import StoredTensor, read_header
 from ellq_client.packing.reading import PackedCheckpoint
 from ellq_client.steady_file import SteadyFile
 

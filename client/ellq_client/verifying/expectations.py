@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import pairwise
 
-from ellq.v1.safetensors import COMPRESSIBLE_DTYPES
-from ellq_client.checkpoint import StoredTensor
+from ellq.v1.safetensors import COMPRESSIBLE_DTYPES, TABLE_NAMES
 from ellq_client.errors import ReportError
-from ellq_client.formats.names import SERVICE_TABLES
+from ellq_client.headers import StoredTensor
 from ellq_client.requests import Override, Request
 from ellq_client.rules import LqBound, PqIndex, Rule, SparsityIndex, parameters
 from ellq_client.values import IndexOrders
@@ -95,7 +94,7 @@ def _reason(tensor: StoredTensor, request: Request, overrides: Sequence[Override
     if treatment is not None and treatment.skip:
         return "skipped"
     included = any(matches(glob, tensor.name) for glob in request.include)
-    return "name" if not included and any(matches(glob, tensor.name) for glob in SERVICE_TABLES) else None
+    return "name" if not included and any(matches(glob, tensor.name) for glob in TABLE_NAMES) else None
 
 
 def _fits(axis: tuple[int, ...], *, dimensions: int) -> bool:

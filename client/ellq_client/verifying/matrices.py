@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ellq.v1.safetensors import COMPRESSIBLE_DTYPES, FLOAT8
-from ellq_client.checkpoint import Checkpoint, StoredTensor
+from ellq_client.checkpoint import Checkpoint
+from ellq_client.headers import StoredTensor
 from ellq_client.verifying.factors import Factor
 from ellq_math import measuring
 from ellq_math.dtypes import WEIGHT_DTYPES, Bits, decode

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from ellq.v1.meanings import read_meanings
 from ellq_client.certificates import NetworkCertificate
-from ellq_client.checkpoint import StoredTensor
 from ellq_client.errors import ClaimRefuted, ReportError
+from ellq_client.headers import StoredTensor
 from ellq_client.report import Report
 from ellq_client.results import header_digest
 from ellq_client.values import TensorReport

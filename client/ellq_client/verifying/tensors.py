@@ -6,19 +6,18 @@ import numpy as np
 
 from ellq_client.checkpoint import Checkpoint
 from ellq_client.errors import ClaimRefuted
-from ellq_client.values import IndexOrders, Indices, Measurement, NeuronReports, Spread, TensorReport, Weighed
+from ellq_client.values import IndexOrders, NeuronReports, TensorReport
 from ellq_client.verifying.choices import Chooser
 from ellq_client.verifying.claims import Claims
 from ellq_client.verifying.cuts import Findings, compare_cut, measure_change
 from ellq_client.verifying.matrices import Matrix
-from ellq_math import indices
-from ellq_math.allocation import GUARD, allocate
+from ellq_client.verifying.measurements import check_measurement, check_neuron_indices, check_weighed
+from ellq_math.allocation import allocate
 from ellq_math.bounds import tail_bound
 from ellq_math.certificates import SquaredNorm, certify_layer, certify_neurons, cut_norm, whole_norm
 from ellq_math.network.dead_neurons import Flags
 from ellq_math.pooling import fold
 from ellq_math.rules import ErrorBudget, Lasso, NOfM, Rule, Tail
-from ellq_math.sums import UNIT_ROUNDOFF, Array, sum_roundings
 from ellq_math.values import Counts, RowStatistics, Tails
 
 
@@ -69,31 +68,15 @@ class TensorCheck:
 
     def check_measurement(self) -> RowStatistics:
         """Check what was measured on the original; return its statistics as one row. Errors: ClaimRefuted."""
-        claims, claimed, layer = self.claims, self.report.measurement, fold(self.neurons)
+        claimed = self.report.measurement
         assert claimed is not None
-        claims.equal("measurement.neurons", claimed.neurons, self.matrix.neurons)
-        claims.equal("measurement.fan_in", claimed.fan_in, self.matrix.fan_in)
-        claims.equal("measurement.weights", claimed.weights, layer.fan_in)
-        claims.equal("measurement.zeros", claimed.zeros, int(layer.zeros[0]))
-        claims.equal("measurement.max_magnitude", claimed.max_magnitude, float(layer.max_magnitude[0]))
-        rounding = norm_rounding(self.matrix)
-        claims.close("measurement.l1", claimed.l1, float(indices.l1_norm(layer)[0]), relative=rounding)
-        claims.close("measurement.l2", claimed.l2, float(indices.l2_norm(layer)[0]), relative=rounding)
-        # the ratio l1/l2 is at most sqrt(d), and sqrt(d) / (sqrt(d) - 1) below 3.5 from d = 2 on
-        found = float(indices.hoyer(layer, ignore_zeros=self.ignore_zeros)[0])
-        claims.close("measurement.hoyer", claimed.hoyer, found, absolute=8 * rounding)
-        check_indices(claims, "measurement.layer", claimed.layer, layer, self.orders, ignore_zeros=self.ignore_zeros)
-        self._check_spreads("measurement", claimed, self.neurons)
-        return layer
+        return check_measurement(self.claims, claimed, self.matrix, self.neurons, self.orders, ignore_zeros=self.ignore_zeros)
 
     def check_weighed(self) -> None:
         """Check the indices of what selection worked on, where that is not the weights. Errors: ClaimRefuted."""
-        claims, claimed = self.claims, self.report.weighed
-        if claimed is None:
-            return
-        layer = fold(self.by_neurons)
-        check_indices(claims, "weighed.layer", claimed.layer, layer, self.orders, ignore_zeros=self.ignore_zeros)
-        self._check_spreads("weighed", claimed, self.by_neurons)
+        claimed = self.report.weighed
+        if claimed is not None:
+            check_weighed(self.claims, claimed, self.by_neurons, self.orders, ignore_zeros=self.ignore_zeros)
 
     def check_cut(self, original: Checkpoint, compressed: Checkpoint, ruled: Ruled) -> CutTensor:
         """Check that the compressed tensor is exactly the rule's choice, and what that costs. Errors: ClaimRefuted."""
@@ -175,7 +158,7 @@ class TensorCheck:
         claims, claimed = self.claims, self.report.neurons
         if claimed is None:
             return
-        self._check_neuron_indices(claimed)
+        check_neuron_indices(claims, claimed, self.neurons, self.orders, ignore_zeros=self.ignore_zeros)
         if found.kept is not None:
             claims.equal("neurons.kept", list(claimed.kept), found.kept.tolist())
         elif isinstance(ruled.rule, Lasso):
@@ -193,55 +176,3 @@ class TensorCheck:
             left = np.where(dead, claimed.kept, left)
         claims.equal("neurons.kept", list(claimed.kept), left.tolist())
         claims.equal("neurons.kept (sum)", sum(claimed.kept), allocation.kept if allocation else None)
-
-    def _check_neuron_indices(self, claimed: NeuronReports) -> None:
-        sparsity, pq = self._neuron_indices(self.neurons)
-        si_error, pq_error = index_errors(self.orders)
-        self.claims.all_close("neurons.sparsity_index", claimed.sparsity_index, sparsity, relative=si_error)
-        self.claims.all_close("neurons.pq_index", claimed.pq_index, pq, absolute=pq_error)
-
-    def _check_spreads(self, where: str, claimed: Measurement | Weighed, neurons: RowStatistics) -> None:
-        sparsity, pq = self._neuron_indices(neurons)
-        si_error, pq_error = index_errors(self.orders)
-        mean_error = len(sparsity) * UNIT_ROUNDOFF
-        spreads = claimed.neuron_sparsity_index, claimed.neuron_pq_index
-        self._check_spread(f"{where}.neuron_sparsity_index", spreads[0], sparsity, relative=si_error + mean_error)
-        self._check_spread(f"{where}.neuron_pq_index", spreads[1], pq, absolute=pq_error + mean_error)
-
-    def _neuron_indices(self, neurons: RowStatistics) -> tuple[Array, Array]:
-        orders, ignore_zeros = self.orders, self.ignore_zeros
-        return (
-            indices.sparsity_index(neurons, q=orders.q, ignore_zeros=ignore_zeros),
-            indices.pq_index(neurons, p=orders.pq_p, q=orders.pq_q, ignore_zeros=ignore_zeros),
-        )
-
-    def _check_spread(self, claim: str, claimed: Spread, found: Array, *, relative: float = 0.0, absolute: float = 0.0) -> None:
-        for name in ("min", "mean", "max"):
-            one, other = getattr(claimed, name), float(getattr(found, name)())
-            self.claims.close(f"{claim}.{name}", one, other, relative=relative, absolute=absolute)
-
-
-def check_indices(
-    claims: Claims, claim: str, claimed: Indices, row: RowStatistics, orders: IndexOrders, *, ignore_zeros: bool
-) -> None:
-    """Check the indices of one row. Errors: ClaimRefuted."""
-    si_error, pq_error = index_errors(orders)
-    sparsity = float(indices.sparsity_index(row, q=orders.q, ignore_zeros=ignore_zeros)[0])
-    pq = float(indices.pq_index(row, p=orders.pq_p, q=orders.pq_q, ignore_zeros=ignore_zeros)[0])
-    claims.close(f"{claim}.sparsity_index", claimed.sparsity_index, sparsity, relative=si_error)
-    claims.close(f"{claim}.pq_index", claimed.pq_index, pq, absolute=pq_error)
-
-
-def index_errors(orders: IndexOrders) -> tuple[float, float]:
-    """Return how far two evaluations of SI_q can be apart, relatively, and of PQI, absolutely.
-
-    The log of an effective count is good to GUARD upper / (upper - lower) (see allocation.py). SI_q scales it by 1/q - 1 with
-    upper = 1, lower = q, which leaves GUARD / q; PQI by 1/p - 1/q, which leaves GUARD / p. Twice, because both are rounded,
-    and twice again for the exp and its higher-order terms.
-    """
-    return 4 * GUARD / orders.q, 4 * GUARD / orders.pq_p
-
-
-def norm_rounding(matrix: Matrix) -> float:
-    """Return how far two evaluations of a norm of the tensor can be apart, relatively: all roundings of both."""
-    return 2 * (sum_roundings(matrix.fan_in) + sum_roundings(matrix.neurons) + 8) * UNIT_ROUNDOFF

@@ -9,7 +9,8 @@ from ellq_client.folders.totals import WIDENING, summary_of
 from ellq_client.mirror import wire_name
 from ellq_client.report import FolderReport, Report
 from ellq_client.verifying.claims import Claims
-from ellq_client.verifying.tensors import CutTensor, check_indices
+from ellq_client.verifying.measurements import check_indices
+from ellq_client.verifying.tensors import CutTensor
 from ellq_math.certificates import certify_pool
 from ellq_math.pooling import pool
 from ellq_math.values import RowStatistics

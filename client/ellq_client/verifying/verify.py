@@ -3,18 +3,16 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
 
 from ellq_client.enclosures import AnyMoments, AnyNetwork
 from ellq_client.errors import ReportError, SourceError
 from ellq_client.formats import family_of
 from ellq_client.report import read_report
+from ellq_client.uris import AnyPath
 from ellq_client.verifying.folders import verify_folders
 from ellq_client.verifying.packed import check_packed
 from ellq_client.verifying.pairs import Verification, hold
 from ellq_client.verifying.spooling import opened
-
-AnyPath: TypeAlias = str | os.PathLike[str]
 
 
 def verify(

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from ellq_client.checkpoint import Checkpoint, StoredTensor
+from ellq_client.checkpoint import Checkpoint
 from ellq_client.errors import ClaimRefuted
+from ellq_client.headers import StoredTensor
 from ellq_client.verifying.matrices import bits_of, is_compressible
 
 

@@ -5,6 +5,7 @@ time (docs/performance.md); any other message goes through the generated code, a
 What is on the wire is protobuf all the same: either side may be anybody's.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Generic, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
@@ -12,6 +13,9 @@ from google.protobuf.message import Message
 from ellq.v1 import compression_pb2 as pb
 
 Data: TypeAlias = bytes | memoryview
+
+FRAME_BYTES = 2 << 20
+"""Length of a data frame: below gRPC's default limit of 4 MiB, far above what a message costs (docs/performance.md)."""
 
 Frame = TypeVar("Frame", bound=Message)
 
@@ -45,6 +49,28 @@ class Codec(Generic[Frame]):
 ANALYZE_REQUEST = Codec(pb.AnalyzeRequest)
 COMPRESS_REQUEST = Codec(pb.CompressRequest)
 COMPRESS_RESPONSE = Codec(pb.CompressResponse)
+
+
+def framed(payloads: Iterable[memoryview], frame_bytes: int = FRAME_BYTES) -> Iterator[Data]:
+    """Yield the bytes of all payloads in frames; small payloads share them, so that a million are not as many messages.
+
+    Every frame but the last has `frame_bytes`. Only what shares a frame is copied.
+    """
+    pending = bytearray()
+    for payload in payloads:
+        start = 0
+        if pending:
+            start = frame_bytes - len(pending)
+            pending += payload[:start]
+            if len(pending) == frame_bytes:
+                yield bytes(pending)
+                pending.clear()
+        while len(payload) - start >= frame_bytes:
+            yield payload[start : start + frame_bytes]
+            start += frame_bytes
+        pending += payload[start:]
+    if pending:
+        yield bytes(pending)
 
 
 def _varint(number: int) -> bytes:

@@ -1,4 +1,4 @@
-"""What a safetensors header is made of, and which dtypes are weights. Server, client and verifier go by the same words.
+"""What a safetensors header is made of, and what in it is weights. Server, client and verifier go by the same words.
 
 Format: https://huggingface.co/docs/safetensors.
 """
@@ -25,3 +25,6 @@ FLOAT8 = ("F8_E4M3", "F8_E5M2")
 
 COMPRESSIBLE_DTYPES = ("F64", "F32", "F16", "BF16", *FLOAT8)
 """The dtypes that are weights; tensors of any other pass through."""
+
+TABLE_NAMES = ("*embed*", "*wte.*", "*wpe.*", "*lm_head*")
+"""Globs of names of tables of rows (embeddings and their transposed twins), which the service leaves alone unless included."""

@@ -10,9 +10,9 @@ from ellq.v1.frames import Data
 from ellq_server.admission import Place
 from ellq_server.metrics import Metrics
 from ellq_server.references.contract import Readable, Writable
-from ellq_server.references.delivery import delivered
 from ellq_server.references.doors import Doors
 from ellq_server.references.reading import pieces_of
+from ellq_server.references.storing import stored_away
 from ellq_server.refusals import InvalidRequest
 from ellq_server.replies import Response
 
@@ -29,11 +29,11 @@ class Places:
     _output_scheme: str
     _metrics: Metrics
 
-    def delivered(self, frames: AsyncGenerator[Response | Data], place: Place) -> AsyncGenerator[Response | Data]:
+    def stored_away(self, frames: AsyncGenerator[Response | Data], place: Place) -> AsyncGenerator[Response | Data]:
         """Return what the caller gets; the rest goes into the output."""
         if self._output is None:
             return frames
-        return delivered(frames, self._output, place, self._metrics.written_bytes.labels(self._output_scheme).inc)
+        return stored_away(frames, self._output, place, self._metrics.written_bytes.labels(self._output_scheme).inc)
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from ellq_client.framing import FRAME_BYTES
+from ellq.v1.frames import FRAME_BYTES
 from tests.benchmarks.bench.callers import Caller, crew
 from tests.benchmarks.bench.checkpoints import Dtype
 from tests.benchmarks.bench.duels import Trial, alternate, cpu_seconds_a_gb, ratio, trial

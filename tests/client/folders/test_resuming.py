@@ -16,7 +16,8 @@ from ellq_client import Client, Fraction, InvalidOutput, OutputError, Tail
 from ellq_client.folders.files import PROGRESS
 from ellq_client.folders.finished import REPORT
 from ellq_client.folders.folder import open_folder
-from ellq_client.folders.workplace import Workplace, read_journal
+from ellq_client.folders.journal import read_journal
+from ellq_client.folders.workplace import Workplace
 
 TAIL = Tail(epsilon=0.3, p=2)
 HALF_OF_ALL = Fraction(pruned_ratio=0.5, scope="global")

@@ -8,8 +8,8 @@ import torch
 from tests.client.networks.exact import whole_inputs, with_whole_numbers
 from torch import nn
 
+from ellq.v1.frames import FRAME_BYTES
 from ellq_client import SourceError, UnderivableNetwork
-from ellq_client.framing import FRAME_BYTES
 from ellq_client.networks import Calibration, TensorMoments, calibrate, network_of
 from ellq_client.networks.sample_sums import SampleSums, moments_of_uses
 

@@ -137,6 +137,12 @@ def test_silu_as_exporters_write_it():
         ([node("Gemm", ["x", "w"], alpha=2.0)], (3,), {"w": whole(3, 3)}, "Gemm with alpha, beta or transA"),
         ([node("Gemm", ["x", ""])], (3,), {}, "Gemm without its input 1"),
         ([node("Mul", ["x", "x"])], (3,), {}, "Mul of two tensors"),
+        ([node("Mul", ["x"])], (3,), {}, "Mul whose inputs are 1, not two"),
+        ([node("Add", ["x"])], (3,), {}, "Add whose inputs are 1, not two"),
+        ([node("Add", ["x", "x", "x"])], (3,), {}, "Add whose inputs are 3, not two"),
+        ([node("MaxPool", ["x"])], (1, 4), {}, "MaxPool without kernel_shape"),
+        ([node("AveragePool", ["x"])], (1, 4), {}, "AveragePool without kernel_shape"),
+        ([node("Relu", ["x"], "a"), node("Concat", ["x", "a"])], (3,), {}, "Concat without axis"),
         ([node("Add", ["x", "c"])], (2, 3), {"c": whole(3)}, "Add of a constant that is none of one number for each channel"),
         (  # it is sent with the weights and may be cut, of which the network would know nothing
             [node("Mul", ["x", "c"])],

@@ -9,8 +9,8 @@ from safetensors.numpy import save_file
 from tests.client.folders.models import tree, write_model
 from tests.client.packing.conftest import write_packed
 
+from ellq.v1.frames import FRAME_BYTES
 from ellq_client import AsyncClient, Fraction, SourceError, pack
-from ellq_client.framing import FRAME_BYTES
 from ellq_client.packing.words import BLOCK_WORDS
 
 HALF = Fraction(pruned_ratio=0.5)

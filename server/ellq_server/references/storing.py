@@ -11,7 +11,7 @@ from ellq_server.refusals import Defect
 from ellq_server.replies import Response
 
 
-async def delivered(
+async def stored_away(
     frames: AsyncIterator[Response | Data], output: Writable, place: Place, count: Callable[[int], None]
 ) -> AsyncGenerator[Response | Data]:
     """Yield the frames that are the caller's; the summary only once the object is whole and in its place.
