@@ -9,10 +9,13 @@ import pytest
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_kernels import make_kernels
+from ellq_math.network.conv_norms import TURN
+from ellq_math.spectral import gram_work
 from ellq_server.header import Header, TensorEntry
 from ellq_server.limits import Limits, Needs, limits_of, needed_bytes
 from ellq_server.moments import MomentsReader
 from ellq_server.network_plans import fit_moments, neuron_axes, read_network
+from ellq_server.network_work import LAYER_WORK, NORMS, PASSES, STEP_WORK, VALUE_WORK
 from ellq_server.planning import plan_tensors
 from ellq_server.refusals import InvalidRequest, TooLarge
 from ellq_server.requests import read_analyze, read_compress
@@ -134,7 +137,8 @@ def test_a_pool_of_nothing_is_not_held() -> None:
 FIRST = 3 * 60 + 2 * 15 + 5 * NEURON  # fc0 while it is worked on
 HELD = 120 + (5 + 2) * NEURON + 60 + 40  # the payload, neurons of both layers, and both as they came
 LARGEST, VALUES = 96 * 15, 96 * (3 + 5 + 5 + 2 + 5)  # of the network: its larger layer; all values, and the most of a step
-WORK = 12 * (3 + 3 * 5 + 5 + 5 * 2) + 6 * (9 * (5 + 15) + 4 * (5 + 10))  # forward passes, and Gram iterations of both layers
+WORK = 4 * STEP_WORK + 2 * LAYER_WORK + PASSES * (3 + 3 * 5 + 5 + 5 * 2) + VALUE_WORK * (3 + (3 + 5) + (5 + 5) + (5 + 2))
+WORK += NORMS * (gram_work(5, 3) + gram_work(2, 5))  # of both layers
 FORMS = 3 * 50 * 5**3  # of both outputs and of all together
 SPENT = {"max_error": 1.0, "grade": pb.GRADE_MEAN_SQUARE}
 BUDGET = pb.Rule(scope=pb.SCOPE_GLOBAL, error_budget=pb.ErrorBudgetRule(**SPENT))
@@ -207,8 +211,9 @@ def test_the_limits_fit_into_the_memory() -> None:
 
 LASSO = pb.Rule(scope=pb.SCOPE_NEURON, lasso=pb.LassoRule(epsilon=0.1))
 OWN_LASSO = pb.Selection(overrides=[pb.TensorOverride(glob="w", rule=LASSO)])
-OF_CHANNELS = 12 * (36 + 2 * 36 + 36) + 6 * (2 * 2 * (4 + 5 * 2))  # forward passes, and Gram iterations of 4 x 2 weights
-SYMBOLS = 1112  # as conv_norms.symbol_work says
+SYMBOLS = 2 * (2 * 2 * 2 + gram_work(2 * 2, 2 * 2)) + TURN  # a tap of 1 x 1 has one frequency
+OF_CHANNELS = 3 * STEP_WORK + LAYER_WORK + PASSES * (36 + 2 * 36 + 36) + VALUE_WORK * (36 + (36 + 36) + (36 + 36))
+OF_CHANNELS += NORMS * (2 * gram_work(2, 2) + SYMBOLS)
 MATRIX = [pb.Moments(tensor="w", second_moments=[1.0] * 12, matrix=bytes(8 * 144))]
 
 
@@ -227,7 +232,7 @@ MATRIX = [pb.Moments(tensor="w", second_moments=[1.0] * 12, matrix=bytes(8 * 144
          "NETWORK_TOO_LARGE"),
         (TENSOR, {"rule": LASSO, "moments": MATRIX}, "network_work", 1000 * 12**3, "NETWORK_TOO_LARGE"),
         (TENSOR, {"selection": OWN_LASSO, "moments": MATRIX}, "network_work", 1000 * 12**3, "NETWORK_TOO_LARGE"),
-        (CHANNELS, {"network": GROUPS}, "network_work", OF_CHANNELS + 6 * 6 * SYMBOLS, "NETWORK_TOO_LARGE"),
+        (CHANNELS, {"network": GROUPS}, "network_work", OF_CHANNELS, "NETWORK_TOO_LARGE"),
     ],
 )  # fmt: skip
 def test_what_just_fits_is_taken_and_one_less_refused(

@@ -140,7 +140,9 @@ def _ratio(reports: Sequence[Report], widening: float) -> float:
     whole = hypot(*wholes)
     if len(reports) == 1 or not _LEAST_NORM < whole < inf:
         return max(ratios)
-    mean = hypot(*(ratio * (norm / whole) for ratio, norm in zip(ratios, wholes, strict=True)))
+    # each term is rounded up by itself: beside much larger parts it may fall below every double
+    terms = (nextafter(ratio * (norm / whole), inf) if ratio else 0.0 for ratio, norm in zip(ratios, wholes, strict=True))
+    mean = hypot(*terms)
     return min(mean * (1 + widening), max(ratios))
 
 
