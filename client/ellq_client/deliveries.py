@@ -10,9 +10,9 @@ from ellq.v1.frames import Data, framed
 from ellq.v1.safetensors import COMPRESSIBLE_DTYPES, DTYPE_BITS
 from ellq_client.contract import ExpectedBytes
 from ellq_client.errors import ProtocolError
-from ellq_client.framing import BLOCK_BYTES
 from ellq_client.headers import StoredTensor
 from ellq_client.sources import Source
+from ellq_client.steady_file import BLOCK_BYTES
 
 _WHOLE = (pb.DELIVERY_UNSPECIFIED, pb.DELIVERY_WHOLE)
 

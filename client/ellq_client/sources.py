@@ -9,18 +9,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeGuard
 
-from ellq.v1.frames import Data
+from ellq.v1.frames import FRAME_BYTES, Data, framed
 from ellq_client.arrays import safetensors_header, sorted_for_file, weight_bytes
-from ellq_client.checkpoint import StoredTensor, fitting_header_length
 from ellq_client.errors import SourceError
 from ellq_client.formats import family_of, open_format
-from ellq_client.framing import BLOCK_BYTES, FRAME_BYTES, framed
-from ellq_client.headers import Header, read_header
+from ellq_client.headers import Header, StoredTensor, fitting_header_length, read_header
 from ellq_client.mistaken import PREFIX_BYTES
 from ellq_client.packing.container import is_packed
 from ellq_client.packing.source import PackedSource
 from ellq_client.permissions import ORDINARY
-from ellq_client.steady_file import SteadyFile
+from ellq_client.steady_file import BLOCK_BYTES, SteadyFile
 
 WeightSource: TypeAlias = str | os.PathLike[str] | Mapping[str, Any]
 """The path of a .safetensors file or of another format (see formats), or arrays (numpy or torch) by name."""

@@ -11,6 +11,9 @@ from ellq.v1.frames import FRAME_BYTES
 from ellq_client.errors import SourceError
 from ellq_client.permissions import permissions_of
 
+BLOCK_BYTES = 1 << 18
+"""Length of what is read of a file to be worked on: it stays in the cache until that is done."""
+
 
 class SteadyFile:
     """An ordinary file, as it was when this was made. Errors: SourceError."""

@@ -15,8 +15,8 @@ from ellq.v1 import compression_pb2 as pb
 from ellq_client import Client, Fraction, ProtocolError, SourceError, SparsityIndex, pack
 from ellq_client import sources as source_module
 from ellq_client.deliveries import Mask
-from ellq_client.framing import BLOCK_BYTES
 from ellq_client.requests import Request
+from ellq_client.steady_file import BLOCK_BYTES
 
 RULE = Fraction(pruned_ratio=0.5)
 
