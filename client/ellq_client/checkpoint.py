@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from ellq_client.errors import SourceError
-from ellq_client.headers import StoredTensor, fitting_header_length, parse_header
+from ellq_client.headers import fitting_header_length, parse_header
 from ellq_client.mistaken import PREFIX_BYTES
 
 _PIECE_BYTES = 1 << 20
@@ -29,7 +29,7 @@ class Checkpoint:
             raise SourceError(f"cannot read {path}: {error.strerror}") from error
         try:
             self.header = self._read_header()
-            self.tensors: tuple[StoredTensor, ...] = parse_header(self.header, size_bytes=self.size_bytes, name=str(path))
+            self.tensors = parse_header(self.header, size_bytes=self.size_bytes, name=str(path))
         except BaseException:
             self._file.close()
             raise

@@ -1,7 +1,7 @@
 """What a server is held to."""
 
 from hashlib import sha256
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from ellq_client.errors import ProtocolError
 
@@ -19,9 +19,8 @@ def expect(kept: bool, what: str) -> None:
 
 def expect_kind(kind: type[Value], value: object, what: str) -> Value:
     """Return a value that is of the kind that the server owed. Errors: ProtocolError."""
-    if not isinstance(value, kind):
-        raise ProtocolError(f"the server broke the contract: {what}")
-    return value
+    expect(isinstance(value, kind), what)
+    return cast("Value", value)
 
 
 class ExpectedBytes:

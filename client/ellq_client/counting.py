@@ -1,4 +1,4 @@
-"""Numbers of things, as every table and sentence writes them."""
+"""Numbers of things, as tables and sentences write them."""
 
 
 def grouped(number: int) -> str:

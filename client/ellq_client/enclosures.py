@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeAlias, cast
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_client.errors import InvalidNetwork
+from ellq_client.uris import AnyPath
 
 
 class DescribesNetwork(Protocol):
@@ -29,9 +30,9 @@ class HasFrames(Protocol):
         ...
 
 
-AnyNetwork: TypeAlias = DescribesNetwork | pb.Network | str | os.PathLike[str]
+AnyNetwork: TypeAlias = DescribesNetwork | pb.Network | AnyPath
 """A path is that of a file that `Network.save` wrote."""
-AnyMoments: TypeAlias = HasFrames | Iterable[pb.Moments] | str | os.PathLike[str]
+AnyMoments: TypeAlias = HasFrames | Iterable[pb.Moments] | AnyPath
 """A path is that of a file that `Calibration.save` wrote."""
 
 

@@ -27,7 +27,7 @@ EllqError
 ├── OutputError                 the result cannot be written here
 │   └── InvalidOutput           not at this place or under this name; name another
 ├── ReportError                 a report file that cannot be read
-├── ServerUnusable              no server was named, and the one to run in this process cannot start
+├── ServerUnusable              the server to run in this process cannot start
 │   └── ServerExtraMissing      because it is not installed
 ├── ExtraMissing                a package that only this needs is not installed
 └── ClaimRefuted                verify found a false claim
@@ -201,11 +201,11 @@ class ReportError(EllqError):
 
 
 class ServerUnusable(EllqError):
-    """No server was named, and the one to run in this process cannot start; the message says why."""
+    """The server to run in this process cannot start; the message says why."""
 
 
 class ServerExtraMissing(ServerUnusable):
-    """No server was named, and the one to run in this process is not installed."""
+    """The server to run in this process is not installed."""
 
 
 class ExtraMissing(EllqError):

@@ -14,7 +14,8 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from ellq_client.errors import InvalidRequest, ProtocolError
+from ellq_client.contract import expect
+from ellq_client.errors import InvalidRequest
 
 Value = TypeVar("Value")
 Reader = Callable[[Message], Any]
@@ -32,9 +33,8 @@ def mirror_field(kind: type[Value], message: Message, name: str) -> Value | None
 
 def check_numbers(numbers: Iterable[float], what: str) -> None:
     """Refuse NaN, and what is below every number. Errors: ProtocolError."""
-    for number in numbers:
-        if not number > -inf:
-            raise ProtocolError(f"the server broke the contract: {what} is {number}")
+    wrong = next((number for number in numbers if not number > -inf), None)
+    expect(wrong is None, f"{what} is {wrong}")
 
 
 def wire_name(name: str) -> str:

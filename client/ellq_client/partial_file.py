@@ -126,7 +126,8 @@ def _taken(path: Path, how: str) -> InvalidOutput:
 def write_file(path: Path, pieces: Iterable[bytes | memoryview], *, permissions: int, replace: bool = True) -> None:
     """Write a file, replacing what was there in one instant, when it is whole. Errors: OutputError.
 
-    `permissions` and `replace` as PartialFile takes them. Whatever goes wrong leaves everything as it was.
+    `permissions` and `replace` as PartialFile takes them. Whatever goes wrong before it has its name leaves everything
+    as it was.
     """
     check_place(path)
     file = PartialFile(path, permissions=permissions, replace=replace)

@@ -1,5 +1,6 @@
 """Dead neurons taken out for good: a smaller file and the network that goes with it. No server is needed."""
 
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,11 @@ def shrink_file(path: Path, output: Path, network: Network, network_output: Path
     message.topology.CopyFrom(write_topology(shrunk.topology))
     permissions = SteadyFile(path).permissions
     _write(output, smaller, permissions=permissions, replace=replace)
-    Network.from_proto(message).save(network_output, permissions=permissions, replace=replace)
+    with ExitStack() as undo:
+        if not replace:
+            undo.callback(output.unlink)
+        Network.from_proto(message).save(network_output, permissions=permissions, replace=replace)
+        undo.pop_all()
     return _told(shrunk, before=_size(arrays), after=_size(smaller))
 
 

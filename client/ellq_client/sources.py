@@ -19,8 +19,9 @@ from ellq_client.packing.container import is_packed
 from ellq_client.packing.source import PackedSource
 from ellq_client.permissions import ORDINARY
 from ellq_client.steady_file import BLOCK_BYTES, SteadyFile
+from ellq_client.uris import AnyPath
 
-WeightSource: TypeAlias = str | os.PathLike[str] | Mapping[str, Any]
+WeightSource: TypeAlias = AnyPath | Mapping[str, Any]
 """The path of a .safetensors file or of another format (see formats), or arrays (numpy or torch) by name."""
 
 
@@ -56,7 +57,7 @@ class Source(Protocol):
         ...
 
 
-def is_folder(weights: WeightSource) -> TypeGuard[str | os.PathLike[str]]:
+def is_folder(weights: WeightSource) -> TypeGuard[AnyPath]:
     """Return whether these weights lie in a folder. Errors: TypeError for what is neither a path nor a mapping."""
     try:
         return not isinstance(weights, Mapping) and os.path.isdir(weights)  # of a name that is too long, Path would raise

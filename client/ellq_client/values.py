@@ -261,7 +261,7 @@ class Limits:
     concurrent_calls: int
     moments_bytes: int
     network_work: int
-    """Multiply-adds of one pass through a network."""
+    """Work of the certificates of a network, in multiply-adds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """How the command line ends: its exit codes, and what is left behind. In a process of its own where that matters."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -119,6 +120,16 @@ def test_a_standard_output_that_is_full_is_said(fake, checkpoint):
         exits.LOCAL_FILE,
         "ellq: cannot write to standard output: No space left on device",
     )
+
+
+def test_what_else_the_system_refuses_is_not_blamed_on_standard_output(command_line, checkpoint, monkeypatch):
+    def refused():
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.delenv("ELLQ_SERVER", raising=False)
+    monkeypatch.setattr("asyncio.new_event_loop", refused)
+    code, _, err = command_line("analyze", checkpoint)
+    assert (code, err.splitlines()[-1]) == (exits.LOCAL_FILE, "ellq: Too many open files")
 
 
 @pytest.mark.parametrize("closed", ["<&- >&-", ">&- 2>&-", "<&- >&- 2>&-"])

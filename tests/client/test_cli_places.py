@@ -178,9 +178,10 @@ def test_what_came_meanwhile_is_replaced_by_force_alone(ellq, checkpoint, tmp_pa
 
     monkeypatch.setattr(partial_file, "create_file", create)
     monkeypatch.chdir(tmp_path)
+    before = {*tmp_path.iterdir()}
     code, _, err = ellq(*command.split())
     assert (code, f"{theirs.name} exists by now" in err) == (exits.USAGE, True), err
     assert theirs.read_text() == "theirs"
-    assert not list(tmp_path.glob("*.partial"))
+    assert {*tmp_path.iterdir()} == {*before, theirs}, "nothing of ours is left"
     assert ellq(*command.split(), "--force")[0] == 0
     assert theirs.read_bytes() != b"theirs"

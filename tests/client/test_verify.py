@@ -355,7 +355,7 @@ def test_a_compression_without_a_rule_is_none(original, compressed, tmp_path):
     plain = json.loads(compressed[1].read_text())
     plain["request"]["rule"] = None
     (tmp_path / "report.json").write_text(json.dumps(plain))
-    with pytest.raises(ReportError):
+    with pytest.raises(ReportError, match="the report is of 'compress'; only one of a compression can be verified"):
         verify(original, compressed[0], tmp_path / "report.json")
 
 

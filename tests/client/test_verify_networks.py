@@ -232,6 +232,25 @@ def test_mean_squares_are_claims_whatever_the_unit_of_the_weights(client, tmp_pa
         verify(original, output, report, moments=moments)
 
 
+def test_mean_squares_beyond_a_double_are_infinite_and_nothing_else(client, tmp_path):
+    moments = Calibration({"a": TensorMoments(np.full(6, 1e4), np.full((1, 6, 6), 1e4))}, 1)
+    original, output, report = tmp_path / "a.safetensors", tmp_path / "small.safetensors", tmp_path / "report.json"
+    save_file({"a": np.full((3, 6), 1e306)}, original)
+    write_report(client.compress(original, output, rule=Fraction(pruned_ratio=0.5), moments=moments).result(), report)
+    verify(original, output, report, moments=moments)
+    plain = json.loads(report.read_text())
+    for name in ("mean_square_max", "mean_square_l2"):
+        assert plain["tensors"][0]["certificate"][name] == "Infinity"
+        report.write_text(json.dumps(plain | {"tensors": [certified(plain["tensors"][0], name, 1.0)]}))
+        with pytest.raises(ClaimRefuted, match=name):
+            verify(original, output, report, moments=moments)
+
+
+def certified(tensor, name, claim):
+    """Return a tensor's report with one claim of its certificate replaced."""
+    return tensor | {"certificate": tensor["certificate"] | {name: claim}}
+
+
 def test_new_values_may_lie_further_from_the_old_ones_than_these_from_zero(client, tmp_path):
     """Of two correlated inputs LASSO keeps the larger one, whose weight, small before, takes the other's part."""
     given, matrix = np.array([[0.05, 1.0]]), np.array([[[100.0, 9.0], [9.0, 1.0]]])

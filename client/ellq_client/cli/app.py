@@ -9,7 +9,6 @@ import typer
 from ellq_client.cli.exits import EXPLAINED, Commands, ending_as_by_ctrl_c
 from ellq_client.cli.options import (
     BoxBounds,
-    Checked,
     Force,
     ForceReport,
     Json,
@@ -22,6 +21,7 @@ from ellq_client.cli.options import (
     Server,
     Streams,
     Timeout,
+    VerificationJson,
     local_path,
     request_options,
     shared_options,
@@ -173,7 +173,7 @@ def verify(
     box: BoxBounds = None,
     l2_radius: Radius = None,
     margins: Margins = None,
-    json: Checked = None,
+    json: VerificationJson = None,
     force: ForceReport = False,
     quiet: Quiet = False,
 ) -> None:

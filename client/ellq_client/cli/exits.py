@@ -5,12 +5,13 @@ import os
 import signal
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, redirect_stdout
+from typing import Any, TextIO, cast
 
 from typer.core import TyperGroup
 
 from ellq_client import errors
+from ellq_client.cli.standard_output import StandardOutput
 from ellq_client.cli.wording import harmless, in_options
 
 DEFECT = 1
@@ -66,9 +67,11 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
+        output = StandardOutput(sys.stdout)
         try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
+            with redirect_stdout(cast("TextIO", output)):
+                result = super().invoke(ctx)
+                output.flush()
             return result
         except errors.EllqError as error:
             lines = [f"ellq: {error}", *getattr(error, "__notes__", ())]
@@ -81,11 +84,14 @@ class Commands(TyperGroup):
         except BrokenPipeError:
             _forget_output()
             code = BROKEN_PIPE
-        except OSError as error:  # of standard output: those of files are ours, and name them
+        except OSError as error:  # of standard output or of the system: those of files are ours, and name them
             if error.filename is not None:
                 raise
-            print(f"ellq: cannot write to standard output: {error.strerror}", file=sys.stderr)
-            _forget_output()
+            if error is output.failure:
+                print(f"ellq: cannot write to standard output: {error.strerror}", file=sys.stderr)
+                _forget_output()
+            else:
+                print(f"ellq: {error.strerror or error}", file=sys.stderr)
             code = LOCAL_FILE
         finally:
             gc.collect()  # an error, also one of an attempt before, holds its call: see refusals.py

@@ -76,7 +76,7 @@ Json = Annotated[
     Any,
     typer.Option("--json", metavar="FILE", help="Write the machine-readable report; - is standard output.", parser=_report),
 ]
-Checked = Annotated[
+VerificationJson = Annotated[
     Any,
     typer.Option(
         "--json", metavar="FILE", help="Write what was checked and what was not; - is standard output.", parser=_report

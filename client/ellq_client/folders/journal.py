@@ -26,8 +26,9 @@ class Journal:
         self._recorded_bytes = _cut_torn_line(directory / _NAME)
         self._appending = Lock()
 
-    def append(self, line: bytes) -> None:
-        """Flush to the disk which files the folder holds, then the line. Several threads may do so."""
+    def append(self, part: Part) -> None:
+        """Flush to the disk which files the folder holds, then the line of a finished part. Several threads may do so."""
+        line = json.dumps(to_plain(part), allow_nan=False).encode() + b"\n"
         with self._appending, reported(self._directory):
             flush_names(self._directory)
             journal = open_own(self._directory / _NAME, os.O_WRONLY | os.O_CREAT, self._permissions | OWNER_WRITES)
@@ -38,11 +39,6 @@ class Journal:
             finally:
                 os.close(journal)
             self._recorded_bytes += len(line)
-
-
-def line_of(part: Part) -> bytes:
-    """Return the line of a finished part."""
-    return json.dumps(to_plain(part), allow_nan=False).encode() + b"\n"
 
 
 def read_journal(output: Path) -> list[Part]:

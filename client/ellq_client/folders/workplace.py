@@ -20,7 +20,7 @@ from ellq_client.durable import flush_names
 from ellq_client.errors import InvalidOutput, OutputError
 from ellq_client.folders.files import PROGRESS, FolderFile
 from ellq_client.folders.folder import Folder
-from ellq_client.folders.journal import Journal, line_of, read_journal
+from ellq_client.folders.journal import Journal, read_journal
 from ellq_client.folders.places import put, put_copy, read_own, reported
 from ellq_client.folders.plan import differences, read_plan
 from ellq_client.permissions import make_folder, make_folders
@@ -60,9 +60,8 @@ class Workplace:
 
     def record(self, part: Part) -> None:
         """Note that a part is finished, once its shards are on the disk. Parts may end in several threads."""
-        line = line_of(part)
         self._worth_keeping = True
-        self._journal.append(line)
+        self._journal.append(part)
         self.finished[part.shards] = part
 
     def forget(self, part: Part) -> None:

@@ -33,7 +33,7 @@ class NpzFile:
         self._file = SteadyFile(path)
         self.permissions = self._file.permissions
         trouble = f"{path} is no .npz archive that can be read"
-        with self._file.opened() as file, _told_of(trouble), zipfile.ZipFile(file) as archive:
+        with self._file.opened() as file, _reported(trouble), zipfile.ZipFile(file) as archive:
             self._members = archive.infolist()
             self._arrays = _checked(self._members, self._file)
             heads = {name: _read_head(archive, member, path) for name, member in self._arrays.items()}
@@ -74,12 +74,12 @@ class NpzFile:
     def _array(self, name: str) -> "np.ndarray[Any, Any]":
         member = self._arrays[name]
         data = BytesIO(self._bytes(member))
-        with _told_of(f"{self._file.path}: {member.filename!r} is no numpy array that can be read"):
+        with _reported(f"{self._file.path}: {member.filename!r} is no numpy array that can be read"):
             return np.lib.format.read_array(data, allow_pickle=False)
 
     def _bytes(self, member: zipfile.ZipInfo) -> bytes:
         trouble = f"{self._file.path}: {member.filename!r} cannot be read"
-        with self._file.opened() as file, _told_of(trouble), zipfile.ZipFile(file) as archive:
+        with self._file.opened() as file, _reported(trouble), zipfile.ZipFile(file) as archive:
             data = archive.read(member)
         if len(data) != member.file_size:
             told = f"it has {counted(len(data), 'byte')}, not the {grouped(member.file_size)} that the archive says"
@@ -104,7 +104,7 @@ def _checked(members: list[zipfile.ZipInfo], file: SteadyFile) -> dict[str, zipf
 
 def _read_head(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> tuple[tuple[int, ...], "np.dtype[Any]"]:
     """Return shape and dtype of an array, of which the data must be as long as they say. Errors: SourceError."""
-    with _told_of(f"{path}: {member.filename!r} is no numpy array that can be read"), archive.open(member) as file:
+    with _reported(f"{path}: {member.filename!r} is no numpy array that can be read"), archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(file)
@@ -126,7 +126,7 @@ def _is_shape(shape: tuple[Any, ...]) -> bool:
 
 
 @contextmanager
-def _told_of(trouble: str) -> Generator[None]:
+def _reported(trouble: str) -> Generator[None]:
     """Tell what libraries raise as SourceError, in a line.
 
     Each compression has errors of its own, and numpy parses headers as Python.

@@ -13,7 +13,7 @@ from ellq_client.formats.contents import LONGEST_REASON, Entry, Fill, told_of
 from ellq_client.formats.layouts import Layout, left_alone
 from ellq_client.formats.names import is_table, layouts_by_name
 from ellq_client.formats.torch_storages import overlapping, same_memory
-from ellq_client.formats.torch_tree import drop_optimizers, is_optimizer, tensors_by_path
+from ellq_client.formats.torch_tree import drop_optimizers, is_optimizer, tensors_by_keys
 from ellq_client.steady_file import SteadyFile
 
 try:
@@ -143,7 +143,7 @@ def _is_archive(path: Path) -> bool:
 def _named(document: Any, path: Path) -> dict[str, Any]:
     """Return the tensors by name: the keys that lead to them, with dots between."""
     try:
-        found = tensors_by_path(document, torch.Tensor)
+        found = tensors_by_keys(document, torch.Tensor)
     except RecursionError as error:
         raise SourceError(f"{path} nests too deeply, or holds itself") from error
     names = [".".join(keys) if keys else "tensor" for keys, _ in found]

@@ -15,26 +15,26 @@ _PREFIXES = ("module.", "_orig_mod.")
 _OPTIMIZER = {"state", "param_groups"}
 
 
-def tensors_by_path(document: Any, tensor_type: type) -> list[tuple[Keys, Any]]:
+def tensors_by_keys(document: Any, tensor_type: type) -> list[tuple[Keys, Any]]:
     """Return every tensor with the keys that lead to it, without those that say nothing."""
-    found = [(path, leaf) for path, leaf in _leaves(document, ()) if isinstance(leaf, tensor_type)]
-    while found and len({path[0] for path, _ in found if path}) == 1 and all(len(path) > 1 for path, _ in found):
+    found = [(keys, leaf) for keys, leaf in _leaves(document, ()) if isinstance(leaf, tensor_type)]
+    while found and len({keys[0] for keys, _ in found if keys}) == 1 and all(len(keys) > 1 for keys, _ in found):
         if found[0][0][0] not in _WRAPPERS:
             break
-        found = [(path[1:], leaf) for path, leaf in found]
+        found = [(keys[1:], leaf) for keys, leaf in found]
     return found
 
 
-def drop_optimizers(document: Any, path: Keys = ()) -> list[str]:
+def drop_optimizers(document: Any, keys: Keys = ()) -> list[str]:
     """Remove the state of optimizers, in place, and return where it was."""
     if isinstance(document, list | tuple):
-        return [name for place, value in _indexed(document) for name in drop_optimizers(value, (*path, place))]
+        return [name for place, value in _indexed(document) for name in drop_optimizers(value, (*keys, place))]
     if not isinstance(document, dict):
         return []
     dropped: list[str] = []
     mapping = cast(dict[Any, Any], document)
     for key in list(mapping):
-        below = (*path, str(key))
+        below = (*keys, str(key))
         if is_optimizer(mapping[key]):
             del mapping[key]
             dropped.append(".".join(below))
@@ -43,17 +43,17 @@ def drop_optimizers(document: Any, path: Keys = ()) -> list[str]:
     return dropped
 
 
-def _leaves(value: Any, path: Keys) -> Iterator[tuple[Keys, Any]]:
+def _leaves(value: Any, keys: Keys) -> Iterator[tuple[Keys, Any]]:
     if isinstance(value, Mapping):
         mapping = cast(Mapping[Any, Any], value)
         prefix = _common_prefix([str(key) for key in mapping])
         for key, below in mapping.items():
-            yield from _leaves(below, (*path, str(key).removeprefix(prefix)))
+            yield from _leaves(below, (*keys, str(key).removeprefix(prefix)))
     elif isinstance(value, list | tuple):
         for place, below in _indexed(value):
-            yield from _leaves(below, (*path, place))
+            yield from _leaves(below, (*keys, place))
     else:
-        yield path, value
+        yield keys, value
 
 
 def _common_prefix(keys: list[str]) -> str:

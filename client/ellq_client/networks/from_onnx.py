@@ -13,6 +13,7 @@ from ellq_client.networks.onnx_calls import Call, Constant
 from ellq_client.networks.onnx_operations import operations_of
 from ellq_client.networks.operations import Add, Concat, Input, Linear, Unbounded
 from ellq_client.networks.tracing import Inexpressible, Operations, Shape, Value
+from ellq_client.uris import AnyPath
 
 try:
     import onnx
@@ -20,7 +21,7 @@ try:
 except ImportError as missing:
     raise ExtraMissing("reading an ONNX model needs onnx: pip install 'ellq[onnx]'") from missing
 
-Model: TypeAlias = "str | os.PathLike[str] | onnx.ModelProto"
+Model: TypeAlias = "AnyPath | onnx.ModelProto"
 
 DOMAINS = ("", "ai.onnx")
 """Of the operators that ONNX itself defines."""

@@ -9,6 +9,7 @@ from collections.abc import Container
 from typing import Any
 
 from ellq_client.errors import ExtraMissing, UnderivableNetwork
+from ellq_client.formats.torch_storages import overlapping
 from ellq_client.networks.activations import Identity
 from ellq_client.networks.network import FreshNames, Network, Node
 from ellq_client.networks.operations import Add, Concat, Conv, Input, Linear, Reshape, Unbounded
@@ -49,7 +50,7 @@ def network_of(module: nn.Module, input_shape: tuple[int, ...]) -> Network:
     if isinstance(expected, torch.Tensor) and not torch.allclose(expected, found, rtol=0, atol=0, equal_nan=True):
         reason = f"the trace of {type(module).__name__} computes something else than the module"
         raise UnderivableNetwork(f"{reason}; describe its network by hand, see docs/networks.md")
-    return _Walk(traced, tuple(input_shape), tied=_tied(copied)).network()
+    return _Walk(traced, tuple(input_shape), tied=_tied(module)).network()
 
 
 class _Walk:
@@ -123,7 +124,9 @@ class _Walk:
             operands, named = self._with_values(node.args), self._with_values(node.kwargs)
             found = operations_of(Call(name, module, path, self._stored, operands, named, output))
             if tied := [one.weight for one in found if isinstance(one, Linear | Conv) and one.weight in self._tied]:
-                raise Inexpressible(f"{name} whose weight {tied[0]!r} has another name, too, by which it may be cut otherwise")
+                raise Inexpressible(
+                    f"{name} whose weight {tied[0]!r} is that of another name, too, by which it may be cut otherwise"
+                )
             return found
         except Inexpressible as trouble:
             return (Unbounded(str(trouble)),)
@@ -161,12 +164,9 @@ class _Walk:
         return (f"{name} with hooks" if hooked else name), module
 
 
-def _tied(module: nn.Module) -> set[str]:
-    """Return the names of tensors that the state dict has under several names."""
-    names: dict[tuple[int, int], list[str]] = {}
-    for name, tensor in module.state_dict().items():
-        names.setdefault((tensor.data_ptr(), tensor.numel()), []).append(name)
-    return {one for (_, values), found in names.items() if values and len(found) > 1 for one in found}
+def _tied(module: nn.Module) -> Container[str]:
+    """Return the names of tensors of the state dict that share memory with another one, or with themselves."""
+    return overlapping({name: value for name, value in module.state_dict().items() if isinstance(value, torch.Tensor)})
 
 
 def _shape(node: fx.Node) -> Shape | None:

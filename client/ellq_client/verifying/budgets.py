@@ -14,6 +14,7 @@ from ellq_math.allocation import pool_target
 from ellq_math.network.budget import KnowledgeRequired, cost_scales, spent_cost
 from ellq_math.network.knowledge import Knowledge
 from ellq_math.network.sensitivities import Unreachable
+from ellq_math.network.topology import InvalidTopology
 from ellq_math.pools import KeepCount, Threshold
 from ellq_math.rules import ErrorBudget
 from ellq_math.values import RowStatistics
@@ -30,7 +31,7 @@ def price(
     names = [name for name in matrices if name in enclosed.weighted]
     try:
         scales = cost_scales(enclosed.graph, enclosed.tensors, knowledge, grade=rule.grade, names=names)
-    except (Unreachable, KnowledgeRequired) as error:
+    except (InvalidTopology, Unreachable, KnowledgeRequired) as error:
         raise ReportError(f"report.request: no server takes this error budget: {error}") from error
     return {name: weighed(matrices[name], scales[name].rows, scales[name].columns) for name in names}
 

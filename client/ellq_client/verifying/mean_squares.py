@@ -1,5 +1,7 @@
 """Checks what is said of a tensor under moments: how far its neurons' sums move as a root mean square."""
 
+import math
+
 import numpy as np
 
 from ellq_client.errors import ClaimRefuted
@@ -11,7 +13,7 @@ from ellq_math.network.quadratic import input_roots, row_errors
 from ellq_math.sums import UNIT_ROUNDOFF, Array
 
 
-@np.errstate(over="ignore", invalid="ignore")  # what overflows is refuted
+@np.errstate(over="ignore", invalid="ignore")  # what is beyond a double is infinite on both sides
 def check_mean_squares(name: str, claimed: Certificate, change: Array, moments: Moments) -> None:
     """Check the mean squares of a certificate. Shape of change: (neurons, fan_in). Errors: ClaimRefuted."""
     errors, doubts = errors_of(change, moments)
@@ -21,8 +23,12 @@ def check_mean_squares(name: str, claimed: Certificate, change: Array, moments: 
         ("mean_square_max", claimed.mean_square_max, squares.max(), slack.max()),
         ("mean_square_l2", claimed.mean_square_l2, squares.sum(), slack.sum()),
     ):
-        scaled = None if told is None else float(np.ldexp(told, -exponent))
-        if scaled is None or not abs(scaled * scaled - square) <= doubt + 2 * LOOSENESS * square:
+        if not np.isfinite(square + doubt):
+            holds = told == math.inf
+        else:
+            scaled = math.nan if told is None else float(np.ldexp(told, -exponent))
+            holds = abs(scaled * scaled - square) <= doubt + 2 * LOOSENESS * square
+        if not holds:
             found = repr(float(np.ldexp(np.sqrt(square), exponent)))
             raise ClaimRefuted(f"certificate.{claim}", claimed=repr(told), found=found, tensor=name)
 

@@ -20,7 +20,7 @@ def check_measurement(
     claims.equal("measurement.weights", claimed.weights, layer.fan_in)
     claims.equal("measurement.zeros", claimed.zeros, int(layer.zeros[0]))
     claims.equal("measurement.max_magnitude", claimed.max_magnitude, float(layer.max_magnitude[0]))
-    rounding = norm_rounding(matrix)
+    rounding = _norm_rounding(matrix)
     claims.close("measurement.l1", claimed.l1, float(indices.l1_norm(layer)[0]), relative=rounding)
     claims.close("measurement.l2", claimed.l2, float(indices.l2_norm(layer)[0]), relative=rounding)
     # the ratio l1/l2 is at most sqrt(d), and sqrt(d) / (sqrt(d) - 1) below 3.5 from d = 2 on
@@ -42,7 +42,7 @@ def check_neuron_indices(
 ) -> None:
     """Check the indices of every neuron. Errors: ClaimRefuted."""
     sparsity, pq = _neuron_indices(neurons, orders, ignore_zeros=ignore_zeros)
-    si_error, pq_error = index_errors(orders)
+    si_error, pq_error = _index_errors(orders)
     claims.all_close("neurons.sparsity_index", claimed.sparsity_index, sparsity, relative=si_error)
     claims.all_close("neurons.pq_index", claimed.pq_index, pq, absolute=pq_error)
 
@@ -51,14 +51,14 @@ def check_indices(
     claims: Claims, claim: str, claimed: Indices, row: RowStatistics, orders: IndexOrders, *, ignore_zeros: bool
 ) -> None:
     """Check the indices of one row. Errors: ClaimRefuted."""
-    si_error, pq_error = index_errors(orders)
+    si_error, pq_error = _index_errors(orders)
     sparsity = float(indices.sparsity_index(row, q=orders.q, ignore_zeros=ignore_zeros)[0])
     pq = float(indices.pq_index(row, p=orders.pq_p, q=orders.pq_q, ignore_zeros=ignore_zeros)[0])
     claims.close(f"{claim}.sparsity_index", claimed.sparsity_index, sparsity, relative=si_error)
     claims.close(f"{claim}.pq_index", claimed.pq_index, pq, absolute=pq_error)
 
 
-def index_errors(orders: IndexOrders) -> tuple[float, float]:
+def _index_errors(orders: IndexOrders) -> tuple[float, float]:
     """Return how far two evaluations of SI_q can be apart, relatively, and of PQI, absolutely.
 
     The log of an effective count is good to GUARD upper / (upper - lower) (see allocation.py). SI_q scales it by 1/q - 1 with
@@ -68,7 +68,7 @@ def index_errors(orders: IndexOrders) -> tuple[float, float]:
     return 4 * GUARD / orders.q, 4 * GUARD / orders.pq_p
 
 
-def norm_rounding(matrix: Matrix) -> float:
+def _norm_rounding(matrix: Matrix) -> float:
     """Return how far two evaluations of a norm of the tensor can be apart, relatively: all roundings of both."""
     return 2 * (sum_roundings(matrix.fan_in) + sum_roundings(matrix.neurons) + 8) * UNIT_ROUNDOFF
 
@@ -83,7 +83,7 @@ def _check_spreads(
     ignore_zeros: bool,
 ) -> None:
     sparsity, pq = _neuron_indices(neurons, orders, ignore_zeros=ignore_zeros)
-    si_error, pq_error = index_errors(orders)
+    si_error, pq_error = _index_errors(orders)
     mean_error = len(sparsity) * UNIT_ROUNDOFF
     spreads = claimed.neuron_sparsity_index, claimed.neuron_pq_index
     _check_spread(claims, f"{where}.neuron_sparsity_index", spreads[0], sparsity, relative=si_error + mean_error)

@@ -17,6 +17,7 @@ from ellq_client.verifying.reports import ReportCheck
 from ellq_client.verifying.zeros import compare_zeros
 
 SCHEMA = "ellq.verification/1"
+"""Name and version of what verify writes as JSON."""
 
 _WITHOUT_NETWORK = "the certificate of the whole network: hand in the network and what was known of its inputs"
 _WITHOUT_MOMENTS = "mean squares under the moments, and the choice of weights that went by them: hand in the moments"
@@ -65,7 +66,7 @@ class Verification:
 
 def verification_text(verification: Verification) -> str:
     """Return what was checked, and what was not, as JSON."""
-    return json.dumps({"schema": SCHEMA, **to_plain(verification)}, indent=1) + "\n"
+    return json.dumps({"schema": SCHEMA, **to_plain(verification)}, indent=1, allow_nan=False) + "\n"
 
 
 def hold(

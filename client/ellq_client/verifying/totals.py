@@ -39,12 +39,12 @@ def check_summary(report: Report, layers: Sequence[RowStatistics], cuts: Sequenc
 def check_totals(told: FolderReport, folder: Folder) -> None:
     """Check what the report of a folder adds up from those of its parts, which are true. Errors: ClaimRefuted."""
     claims, summary = Claims(), told.summary
-    least = summary_of(folder, told.parts, widening=WIDENING / 2)  # half of it covers any rounding, here and there
+    found = summary_of(folder, told.parts, widening=WIDENING / 2)  # half of it covers any rounding, here and there
     for name in (field.name for field in fields(summary) if field.name not in ("frobenius", "frobenius_ratio", "warnings")):
-        claims.equal(f"summary.{wire_name(name)}", getattr(summary, name), getattr(least, name))
+        claims.equal(f"summary.{wire_name(name)}", getattr(summary, name), getattr(found, name))
     for name in ("frobenius", "frobenius_ratio"):
-        claims.covers(f"summary.{name}", _present(getattr(summary, name), name), getattr(least, name))
-    warned, due = ([(one.code, one.subject) for one in each.warnings] for each in (summary, least))
+        claims.covers(f"summary.{name}", _present(getattr(summary, name), name), getattr(found, name))
+    warned, due = ([(one.code, one.subject) for one in each.warnings] for each in (summary, found))
     claims.equal("summary.warnings", warned, due)
 
 

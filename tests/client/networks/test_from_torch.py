@@ -193,9 +193,18 @@ def test_a_weight_of_two_names_could_be_cut_in_two_ways():
         operations = [node.operation for node in network_of(module, (4,)).nodes]
         told = [one.what for one in operations if isinstance(one, Unbounded)]
         assert len(told) == 2
-        assert all("has another name, too" in one for one in told)
+        assert all("is that of another name, too" in one for one in told)
     once = network_of(Forward(lambda s, x: s.first(s.first(x)), first=first), (4,))
     assert not [node for node in once.nodes if isinstance(node.operation, Unbounded)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_weight_that_is_a_part_of_another_could_be_cut_in_two_ways(dtype):
+    """Also in a dtype of which the trace sees a copy."""
+    module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)).to(dtype)
+    module[1].weight = nn.Parameter(module[0].weight[:2])
+    operations = [node.operation for node in network_of(module, (4,)).nodes]
+    assert [type(one) for one in operations[1:]] == [Unbounded, Unbounded]
 
 
 def test_a_value_that_was_changed_in_place_is_not_used_as_it_was():
