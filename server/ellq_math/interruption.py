@@ -15,7 +15,7 @@ class Interrupted(Exception):
 _wanted: ContextVar[Callable[[], bool]] = ContextVar("wanted", default=lambda: True)
 
 
-def check() -> None:
+def end_if_unwanted() -> None:
     """Go on only if somebody still waits. Errors: Interrupted."""
     if not _wanted.get()():
         raise Interrupted

@@ -3,24 +3,24 @@
 import numpy as np
 import numpy.typing as npt
 
-from ellq_math.interruption import check
+from ellq_math.interruption import end_if_unwanted
 from ellq_math.sums import UNIT_ROUNDOFF, Array, round_up
 
 GRAM_STEPS = 6
 """Then the bound is within a factor of min(m, n)^(1/128) of the norm, and within 1e-3 on random matrices."""
 
-ENTRY = 60
+ENTRY_WORK = 60
 """Multiply-adds of a large product that an entry of a matrix takes as long as in a step, the product itself left out: scaled,
 copied, squared and summed, in memory. Measured: 6 x 10^-9 s (2026-11-23, processor time, at 10^-10 s for a multiply-add)."""
 
-MATRIX = 10_000
+MATRIX_WORK = 10_000
 """The same that a matrix takes in all steps, however small it is: 10^-6 s were measured, among many at once (likewise)."""
 
 
 def gram_work(rows: int, columns: int) -> int:
-    """Return about how many multiply-adds `gram_bound` of one matrix takes as long as."""
+    """Return the work of `gram_bound` of one matrix, in multiply-adds that take as long."""
     small, large = min(rows, columns), max(rows, columns)
-    return small * (large + (GRAM_STEPS - 1) * small) * (small + ENTRY) + MATRIX
+    return small * (large + (GRAM_STEPS - 1) * small) * (small + ENTRY_WORK) + MATRIX_WORK
 
 
 def spectral_norm_bound(matrix: Array) -> float:
@@ -54,7 +54,7 @@ def gram_bound(matrices: Array) -> Array:
     current = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mT
     trail: list[tuple[npt.NDArray[np.int64], Array]] = []
     for _ in range(GRAM_STEPS):
-        check()
+        end_if_unwanted()
         current, exponents = scaled_down(current)
         gamma = 4 * (current.shape[-1] + 4) * UNIT_ROUNDOFF  # twice what is needed; what underflows beside a 1/4 is far below
         trail.append((exponents, frobenius_bound(current) ** 2 * gamma * 2))

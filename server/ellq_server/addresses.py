@@ -16,6 +16,6 @@ def host_and_port(address: str) -> tuple[str, int] | None:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise ValueError(f"{FORMS} ({error})") from error
-    if not host or port is None or parts.netloc != address:
+    if not host or port is None or parts.username is not None or parts.netloc != address:
         raise ValueError(FORMS)
     return host, port

@@ -4,6 +4,7 @@ import math
 
 from ellq_math.network.topology import Graph, largest_values
 from ellq_math.rules import ErrorBudget, NOfM
+from ellq_server.layout import is_neuron_major
 from ellq_server.planning import Plan, Planning
 from ellq_server.walks import gains_of
 from ellq_server.workbench import Workbench
@@ -90,7 +91,7 @@ def tensor_bytes(plan: Plan, bench: Workbench) -> int:
     if bench.moments_of(plan) is not None:
         keys = 2 if bench.request.spends_budget else 1  # of selection and of costs
         needed += plan.rows_bytes + (MOMENTS_BYTES_A_WEIGHT + keys * KEY_BYTES) * plan.weights
-    if plan.neuron_axis != tuple(range(len(plan.neuron_axis))):
+    if not is_neuron_major(plan):
         needed += plan.rows_bytes  # the transposed copy
     scoped = plan.rule or bench.request.rule
     if scoped and isinstance(scoped.rule, NOfM):

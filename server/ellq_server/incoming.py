@@ -92,4 +92,4 @@ def _misplaced(frame: pb.AnalyzeRequest | pb.CompressRequest) -> InvalidRequest:
 
 
 def _empty_frame() -> InvalidRequest:
-    return InvalidRequest("a frame with neither options nor data", reason="EMPTY_FRAME", field="frame")
+    return InvalidRequest("a frame with neither options, moments nor data", reason="EMPTY_FRAME", field="frame")

@@ -136,7 +136,8 @@ def _check_work(bench: Workbench, graph: Graph, planning: Planning, limits: Limi
         needed *= 1 + TRIALS
     if needed > limits.network_work:
         message = (
-            f"the certificate of the network takes {needed} multiply-adds; this server spends at most {limits.network_work}"
+            f"the certificate of the network takes as long as {needed} multiply-adds; "
+            f"this server spends at most {limits.network_work}"
         )
         raise TooLarge(message, reason="NETWORK_TOO_LARGE", field="options.network.topology")
 

@@ -27,12 +27,10 @@ def listen_on(server: grpc.aio.Server, address: str, credentials: RotatingCreden
 
 def _check(address: str) -> None:
     """Try the address first, because gRPC keeps the reason of a failure to itself. Errors: CannotListen."""
-    place = host_and_port(address)
-    if place is None:
-        return
-    family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
     try:
-        with socket.create_server(place, family=family):
-            pass
-    except (OSError, ValueError) as error:  # a ValueError of a host that no name can be
+        if place := host_and_port(address):
+            family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
+            with socket.create_server(place, family=family):
+                pass
+    except (OSError, ValueError) as error:  # a ValueError of what is no address, or of a host that no name can be
         raise CannotListen(f"cannot listen on {address}: {error}") from error

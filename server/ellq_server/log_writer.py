@@ -30,6 +30,7 @@ class LogWriter(logging.Handler):
         self.dropped = 0
         """Events that were not written, because too many waited or nobody can read them any more."""
         self.written = 0
+        """Events that were taken: how close() sees that somebody still reads."""
         self._counting = Lock()
         self._descriptor = descriptor
         self._lines: SimpleQueue[bytes | None] = SimpleQueue()

@@ -1,8 +1,8 @@
 """How much computing the certificate of a network will take, counted from shapes alone, before any of it is done.
 
 The unit is a multiply-add of a large product of matrices, of which one core makes some 10^10 a second. Other work counts as
-many as take as long. All figures: processor time of one core of an x86-64 at 10^-10 s for a multiply-add (2026-11-23, numpy
-2.4, OpenBLAS, which took 0.3 to 1.6 of these for products of 2048 to 128 rows).
+the multiply-adds that take as long. All figures: processor time of one core of an x86-64 at 10^-10 s for a multiply-add
+(2026-11-23, numpy 2.4, OpenBLAS, which took 0.3 to 1.6 of these for products of 2048 to 128 rows).
 """
 
 import math
@@ -35,7 +35,7 @@ weighted in two ways, some of them again for the other grade; that many were cou
 
 
 def network_work(graph: Graph, shapes: Mapping[str, tuple[int, ...]], *, has_moments: bool) -> int:
-    """Return about how many multiply-adds all certificates take as long as; `shapes` are those of the tensors by name.
+    """Return the work of all certificates, in multiply-adds that take as long; `shapes` are those of the tensors by name.
 
     Where neurons turn out to be dead, layers are bounded once more: up to twice as much.
     """

@@ -12,7 +12,7 @@ from ellq.v1.safetensors import COMPRESSIBLE_DTYPES, TABLE_NAMES
 from ellq.v1.scales import Scale
 from ellq_math.dtypes import WEIGHT_DTYPES
 from ellq_math.float8 import wide_dtype
-from ellq_math.interruption import check
+from ellq_math.interruption import end_if_unwanted
 from ellq_server.header import TensorEntry
 from ellq_server.refusals import InvalidRequest, shorten
 from ellq_server.scoped_rules import ScopedRule
@@ -119,10 +119,10 @@ def plan_tensors(
     meanings = read_meanings(tensors)
     plans = []
     for position, entry in enumerate(tensors):
-        check()
+        end_if_unwanted()
         matched = [selection.overrides[index] for index in overrides.matching(entry.name)]
-        included, excluded = include.any(entry.name) or not tables.any(entry.name), exclude.any(entry.name)
-        reason = _meant(meanings, entry) or _reason(entry, included=included, excluded=excluded, overrides=matched)
+        table, included, excluded = tables.any(entry.name), include.any(entry.name), exclude.any(entry.name)
+        reason = _meant(meanings, entry) or _reason(entry, table=table, included=included, excluded=excluded, overrides=matched)
         if reason is not None:
             plans.append(Plan(position, entry, reason))
             continue
@@ -149,7 +149,7 @@ def _meant(meanings: Meanings, entry: TensorEntry) -> Reason | None:
     return None if told is None else Reason(told)
 
 
-def _reason(entry: TensorEntry, *, included: bool, excluded: bool, overrides: Sequence[Override]) -> Reason | None:
+def _reason(entry: TensorEntry, *, table: bool, included: bool, excluded: bool, overrides: Sequence[Override]) -> Reason | None:
     """Return why the tensor is left alone; what can never change comes before what the caller chose."""
     if entry.dtype not in COMPRESSIBLE_DTYPES:
         return Reason.DTYPE
@@ -162,7 +162,7 @@ def _reason(entry: TensorEntry, *, included: bool, excluded: bool, overrides: Se
     treatment = next((override for override in reversed(overrides) if override.skip or override.rule), None)
     if treatment and treatment.skip:
         return Reason.SKIPPED
-    if not included:
+    if table and not included:
         return Reason.NAME
     return None
 

@@ -16,7 +16,7 @@ from ellq_math.rules import Lasso
 from ellq_server.layout import is_neuron_major
 from ellq_server.planning import Plan
 from ellq_server.proofs import NeuronProof, prove_neurons, prove_tensor
-from ellq_server.refusals import CertificateRefuted, NonfiniteWeight
+from ellq_server.refusals import NonfiniteWeight
 from ellq_server.scoped_rules import Scope
 from ellq_server.sentence import change, measure
 from ellq_server.workbench import Changed, Choice, Measured, Outcome, Workbench
@@ -58,7 +58,8 @@ def runs_of(plans: Sequence[Plan]) -> Iterator[list[Plan]]:
 def work_together(bench: Workbench, run: Sequence[Arrived]) -> list[Arrived | Outcome]:
     """Return a run with outcomes in place of the tensors that can be worked on together.
 
-    Where anything is wrong with one of them, they stay as they came: alone, each tells of itself.
+    Those with weights that are not finite stay as they came: alone, each tells of itself. Errors: CertificateRefuted, naming
+    the first and the last of those that were together.
     """
     alike: defaultdict[object, list[Arrived]] = defaultdict(list)
     for one in run:
@@ -67,7 +68,7 @@ def work_together(bench: Workbench, run: Sequence[Arrived]) -> list[Arrived | Ou
     found: dict[int, Outcome] = {}
     for several in alike.values():
         if len(several) > 1:
-            with suppress(NonfiniteWeight, CertificateRefuted):
+            with suppress(NonfiniteWeight):
                 found |= {outcome.plan.position: outcome for outcome in _as_one(bench, several)}
     return [found.get(one.plan.position, one) for one in run]
 
@@ -85,7 +86,8 @@ def _as_one(bench: Workbench, several: Sequence[Arrived]) -> Iterator[Outcome]:
     """Yield the outcomes of tensors with one dtype, fan-in and rule; nothing if one passes through for what it holds."""
     first = several[0].plan
     ends = list(accumulate((one.plan.neurons for one in several), initial=0))
-    entry = replace(first.entry, shape=(ends[-1], first.fan_in))
+    name = f"{first.entry.name} to {several[-1].plan.entry.name}"
+    entry = replace(first.entry, name=name, shape=(ends[-1], first.fan_in))
     joined = memoryview(bytearray().join(one.stored for one in several))
     measured = measure(bench, replace(first, entry=entry, neuron_axis=(0,)), joined)
     if isinstance(measured, Outcome):
@@ -97,7 +99,8 @@ def _as_one(bench: Workbench, several: Sequence[Arrived]) -> Iterator[Outcome]:
         return
     changed = change(bench, measured, scoped)
     proved = prove_neurons(bench, changed, scoped)
-    payload = bench.kernels.payload(measured.weights) if bench.request.sends_weights else None
+    with bench.stopwatch("write"):
+        payload = bench.kernels.payload(measured.weights) if bench.request.sends_weights else None
     row_bytes = len(joined) // ends[-1]
     for plan, rows in parts:
         mine = None if payload is None else payload[rows.start * row_bytes : rows.stop * row_bytes]

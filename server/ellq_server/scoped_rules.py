@@ -24,15 +24,19 @@ from ellq_math.rules import (
 from ellq_server.refusals import InvalidRequest
 
 PARAMETER_REASON = {
-    **dict.fromkeys(("q", "pq_q"), "INVALID_Q"),
-    **dict.fromkeys(("p", "pq_p"), "INVALID_P"),
-    **dict.fromkeys(("n", "m"), "INVALID_GROUP"),
+    "q": "INVALID_Q",
+    "pq_q": "INVALID_Q",
+    "p": "INVALID_P",
+    "pq_p": "INVALID_P",
+    "n": "INVALID_GROUP",
+    "m": "INVALID_GROUP",
     "eta": "INVALID_ETA",
     "gamma": "INVALID_GAMMA",
     "beta": "INVALID_BETA",
     "epsilon": "INVALID_EPSILON",
     "pruned_ratio": "INVALID_RATIO",
-    **dict.fromkeys(("max_error", "target"), "INVALID_BUDGET"),
+    "max_error": "INVALID_BUDGET",
+    "target": "INVALID_BUDGET",
     "grade": "INVALID_ENUM",
 }
 """Which ErrorReason goes with which parameter of a rule."""

@@ -14,6 +14,7 @@ from ellq_math.values import Tails
 from ellq_server.byte_stream import ByteStream
 from ellq_server.cautions import nonfinite
 from ellq_server.layout import from_rows, numbers, stored_index, to_rows
+from ellq_server.moments import invalid_moments
 from ellq_server.planning import Plan, Reason
 from ellq_server.proofs import prove
 from ellq_server.refusals import InvalidRequest, NonfiniteWeight, shorten
@@ -50,7 +51,8 @@ def receive(bench: Workbench, plan: Plan, stored: memoryview) -> Measured | Outc
 def measure(bench: Workbench, plan: Plan, stored: memoryview) -> Measured | Outcome:
     """Return the statistics of a compressible tensor, or the outcome of one that must pass through.
 
-    Errors: NonfiniteWeight, naming tensor and index, unless the request passes such tensors through.
+    Errors: NonfiniteWeight, naming tensor and index, unless the request passes such tensors through; InvalidRequest
+    (INVALID_MOMENTS) for moments that lead beyond a double.
     """
     kernels = bench.kernels
     with bench.stopwatch("measure"):
@@ -70,11 +72,16 @@ def _load(kernels: Kernels, plan: Plan, rows: memoryview | bytearray) -> Weights
 
 
 def _weigh(bench: Workbench, plan: Plan, weights: Weights) -> Magnitudes | None:
-    """Return the keys |w_j| s_j where selection works on them."""
+    """Return the keys |w_j| s_j where selection works on them. Errors: InvalidRequest (INVALID_MOMENTS) when one overflows."""
     moments = bench.moments_of(plan)
     if moments is None or not bench.request.weighs:
         return None
-    keys = bench.kernels.weigh(weights, np.ones(plan.neurons), moments.roots.reshape(-1, plan.fan_in))
+    try:
+        keys = bench.kernels.weigh(weights, np.ones(plan.neurons), moments.roots.reshape(-1, plan.fan_in))
+    except ValueError as error:  # finite roots and weights can be wrong in no other way
+        name = shorten(repr(plan.entry.name))
+        message = f"a weight of tensor {name} times the root of its input's second moment leaves the range of a double"
+        raise invalid_moments(f"{message}: scale moments or weights down") from error
     neurons = bench.kernels.measure(keys, bench.orders)
     return Magnitudes(keys, neurons, fold(neurons))
 
@@ -158,19 +165,19 @@ def finish(bench: Workbench, changed: Changed, scoped: ScopedRule) -> Outcome:
     plan = changed.measured.plan
     proof = prove(bench, changed, scoped)
     if not bench.request.sends_weights:
-        return Outcome(plan, None, changed.measured, proof)
+        return _without_weights(proof, payload=None)
     with bench.stopwatch("write"):
         payload = from_rows(plan, bench.kernels.payload(changed.measured.weights))
         if changed.measured.stored is not None:
-            return _narrowed(proof, narrowed(plan, changed.measured.stored, payload))
+            return _without_weights(proof, narrowed(plan, changed.measured.stored, payload))
         return Outcome(plan, None, changed.measured, proof, payload)
 
 
-def _narrowed(proof: Proof, payload: memoryview) -> Outcome:
-    """Return the outcome of weights that were widened, without the wide ones, which are many times as large."""
-    changed = proof.changed
-    measured = replace(changed.measured, weights=None, original=None, stored=None)
-    return Outcome(measured.plan, None, measured, replace(proof, changed=replace(changed, measured=measured)), payload)
+def _without_weights(proof: Proof, payload: memoryview | None) -> Outcome:
+    """Return the outcome of weights that go out in other bytes, or not at all: their memory is free for the next tensor."""
+    measured, choice = proof.changed.measured.without_weights(), proof.changed.choice
+    changed = replace(proof.changed, measured=measured, choice=choice and replace(choice, keys=None))
+    return Outcome(measured.plan, None, measured, replace(proof, changed=changed), payload)
 
 
 def _nonfinite(bench: Workbench, plan: Plan, stored: memoryview, flat: int | None) -> Outcome:

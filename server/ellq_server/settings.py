@@ -67,7 +67,9 @@ class Settings(BaseSettings):
     payload_bytes: PositiveInt = Field(1 << 44, description="Longest payload of one stream.")
     moments_bytes: PositiveInt = Field(256 << 20, description="Most bytes of second moments that a call may send.")
     network_work: PositiveInt = Field(
-        10**14, description="Most multiply-adds that the certificate of a network may take; one core makes some 10^10 a second."
+        10**14,
+        description="Most multiply-adds that the certificates of a network, or LASSO of one tensor, may take; "
+        "one core makes some 10^10 a second.",
     )
     source_prefixes: str = Field(
         "", description="URIs below which calls may name a source, with commas between them (s3://BUCKET/PATH); empty: none."

@@ -17,7 +17,7 @@ from ellq_math.sums import Array
 from ellq_server.budgets import cut_keys
 from ellq_server.byte_stream import ByteStream
 from ellq_server.network_plans import neuron_axes
-from ellq_server.planning import Planning
+from ellq_server.planning import Plan, Planning
 from ellq_server.pooled import PooledCut, SketchBuilder, threshold_of_sketch
 from ellq_server.refusals import shorten
 from ellq_server.scoped_rules import ScopedRule
@@ -52,21 +52,24 @@ def count_costs(bench: Workbench, stream: ByteStream, planning: Planning, builde
     for plan in planning.plans:
         if walk:
             walk.reach(plan)
-        stored = read(stream, plan)
-        found = receive(bench, plan, stored)
-        if walk:
-            walk.keep(plan, stored, found if isinstance(found, Measured) else None)
-        if isinstance(found, Outcome):
-            yield found
-            continue
-        name = plan.entry.name
-        if walk and name in walk.felt:
-            builder.sensitivities[name] = walk.felt[name]
-        if name in builder.sensitivities:
-            builder.add(bench, _statistics(bench, found, price(bench, found, builder.sensitivities[name])))
-        yield Outcome(plan, None, found)
+        yield _counted(bench, plan, read(stream, plan), walk, builder)  # without names, which would keep the weights
     if walk:
         walk.finish()
+
+
+def _counted(bench: Workbench, plan: Plan, stored: memoryview, walk: Walk | None, builder: SketchBuilder) -> Outcome:
+    """Return what becomes of a tensor once its costs are counted, if the budget may cut it."""
+    found = receive(bench, plan, stored)
+    if walk:
+        walk.keep(plan, stored, found if isinstance(found, Measured) else None)
+    if isinstance(found, Outcome):
+        return found
+    name = plan.entry.name
+    if walk and name in walk.felt:
+        builder.sensitivities[name] = walk.felt[name]
+    if name in builder.sensitivities:
+        builder.add(bench, _statistics(bench, found, price(bench, found, builder.sensitivities[name])))
+    return Outcome(plan, None, found.without_weights())
 
 
 def cut_by_sketch(

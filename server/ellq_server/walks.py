@@ -8,6 +8,7 @@ from ellq_math.network.topology import Graph, Step
 from ellq_math.sums import Array
 from ellq_server.budgets import budget_refusals
 from ellq_server.network_tensors import NetworkTensors
+from ellq_server.networks import network_refusals
 from ellq_server.planning import Plan, Planning
 from ellq_server.refusals import InvalidRequest, shorten
 from ellq_server.sketches import invalid_sketch
@@ -71,7 +72,7 @@ class Walk:
         self._advance()
 
     def _advance(self) -> None:
-        with budget_refusals(), self._bench.stopwatch("price"):
+        with network_refusals(), budget_refusals(), self._bench.stopwatch("price"):
             reached = next(self._steps, None)
         if self._last is not None:
             self._tensors.drop(self._last)

@@ -31,8 +31,9 @@ def fill_cold_cache() -> None:
 
 def compiles_first() -> bool:
     """Tell whether the CPU kernels have yet to be compiled into their cache."""
-    make_kernels("cpu", threads=1)  # only kernels that are there tell where they are cached; and before any import of numba,
-    # which the server's own thread may be at: there one waits for the other
+    # Only kernels that are there tell where they are cached; and before any import of numba, which the server's own thread may
+    # be at: there one waits for the other.
+    make_kernels("cpu", threads=1)
     from ellq_kernels.cpu.caching import is_cold
 
     return is_cold()

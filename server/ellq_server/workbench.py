@@ -52,7 +52,8 @@ class Workbench:
 class Magnitudes:
     """What selection works on, in the kernels' hands: the weights themselves, or their keys |w_j| s_j."""
 
-    handle: Weights
+    handle: Any
+    """Weights; None once nobody needs them any more."""
     neurons: RowStatistics
     layer: RowStatistics
     """All neurons as one row."""
@@ -64,7 +65,7 @@ class Measured:
 
     plan: Plan
     weights: Any
-    """Weights; None once they were narrowed and nobody needs them any more."""
+    """Weights; None once nobody needs them any more."""
     neurons: RowStatistics
     layer: RowStatistics
     """All neurons as one row."""
@@ -74,7 +75,7 @@ class Measured:
     original: bytes | None
     """The weights as they came to the kernels, in neuron-major order; None where nothing needs them again."""
     stored: memoryview | None = None
-    """The bytes as they came, of weights that were widened; None for all others."""
+    """The bytes as they came, of weights that were widened, until nobody needs them any more; None for all others."""
 
     @property
     def selected(self) -> Magnitudes:

@@ -91,3 +91,19 @@ def test_nothing_is_held_for_a_thread_that_comes_too_late() -> None:
     gate.set()
     busy.join()
     assert let_go
+
+
+def test_what_goes_wrong_is_told_when_all_threads_are_done() -> None:
+    pool, gate, done = threads.Threads(2), Event(), []
+
+    def task(place: int) -> None:
+        if place == 0:
+            gate.wait()  # until the other thread is at work, too
+            raise MemoryError
+        gate.set()
+        time.sleep(0.05)  # long enough for the first to be told of, were it not held back
+        done.append(place)
+
+    with pytest.raises(MemoryError):
+        pool.run(task, [(0,), (1,)])
+    assert done == [1]

@@ -227,3 +227,10 @@ def test_a_variance_without_a_root_is_refused_by_name(caller: Caller, rule: pb.R
     refusal = caller.refused(stream_of(WEIGHTS | numbers), rule, network=wire)
     assert refusal.reason == "INVALID_TOPOLOGY"
     assert "'bn'" in refusal.message
+
+
+def test_moments_that_lead_beyond_a_double_are_refused_by_name(caller: Caller) -> None:
+    moments = [pb.Moments(tensor="w", second_moments=[1e6] * 4)]
+    refusal = caller.refused(stream_of({"w": np.full((2, 4), 1e306)}), HALF, moments=moments)
+    assert (refusal.reason, refusal.field) == ("INVALID_MOMENTS", "moments")
+    assert "a weight of tensor 'w'" in refusal.message

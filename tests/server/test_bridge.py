@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 
 from ellq.v1.frames import Data
-from ellq_math.interruption import Interrupted, check
+from ellq_math.interruption import Interrupted, end_if_unwanted
 from ellq_server.ahead import ahead
 from ellq_server.bridge import run_in_thread
 
@@ -26,7 +26,7 @@ async def test_a_computation_without_frames_ends_with_its_call(looks_ahead: bool
         computing.set()
         try:
             while not interrupted.wait(timeout=0.01):
-                check()
+                end_if_unwanted()
         except Interrupted:
             interrupted.set()
             raise

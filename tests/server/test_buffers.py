@@ -5,10 +5,11 @@ import weakref
 import numpy as np
 import pytest
 
+from ellq.v1 import compression_pb2 as pb
 from ellq_server.buffers import LEAST_BYTES, Buffers
 from ellq_server.totals import Totals
 from ellq_server.workbench import Outcome
-from tests.server.wire import Caller, stream_of
+from tests.server.wire import HALF, Caller, stream_of
 
 
 def address(view: memoryview) -> int:
@@ -59,7 +60,30 @@ def test_small_buffers_and_empty_ones_come_from_the_allocator() -> None:
     assert len(Buffers().take(LEAST_BYTES - 1)) == LEAST_BYTES - 1
 
 
-def test_an_analysis_takes_the_memory_of_one_tensor(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+ROOM = {f"w{number}": np.ones((512, 512), np.float32) for number in reversed(range(5))}
+"""Layers, last first."""
+
+INPUT = pb.Node(name="x", input=pb.InputNode(shape=[512]))
+LAYERS = [pb.Node(name=f"n{i}", inputs=[f"n{i - 1}" if i else "x"], linear=pb.LinearNode(weight=f"w{i}")) for i in range(5)]
+MOMENTS = [pb.Moments(tensor=name, second_moments=[1.0] * 512) for name in ROOM]
+SHARE = pb.Rule(scope=pb.SCOPE_GLOBAL, fraction=pb.FractionRule(pruned_ratio=0.5))
+BUDGET = pb.Rule(scope=pb.SCOPE_GLOBAL, error_budget=pb.ErrorBudgetRule(pruned_ratio=0.5, grade=pb.GRADE_MEAN_SQUARE))
+ANALYSES = {
+    "no rule": {},
+    "rule": {"rule": HALF},
+    "keys": {"rule": HALF, "moments": MOMENTS},
+    "sketch of magnitudes": {"rule": SHARE, "sketch": pb.SketchOptions()},
+    "sketch of costs": {
+        "rule": BUDGET,
+        "sketch": pb.SketchOptions(),
+        "network": pb.Network(topology=pb.Topology(nodes=[INPUT, *LAYERS])),
+        "moments": MOMENTS,
+    },
+}
+
+
+@pytest.mark.parametrize("analysis", ANALYSES)
+def test_an_analysis_takes_the_memory_of_one_tensor(caller: Caller, monkeypatch: pytest.MonkeyPatch, analysis: str) -> None:
     places: list[int] = []
 
     def take(self: Buffers, length: int, taken=Buffers.take) -> memoryview:
@@ -68,7 +92,7 @@ def test_an_analysis_takes_the_memory_of_one_tensor(caller: Caller, monkeypatch:
         return view
 
     monkeypatch.setattr(Buffers, "take", take)
-    caller.analyze(stream_of({f"w{number}": np.ones((512, 1024), np.float32) for number in range(5)}))
+    caller.analyze(stream_of(ROOM), **ANALYSES[analysis])
     assert len(places) == 5
     assert len(set(places)) == 1
 

@@ -9,7 +9,7 @@ import pytest
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_kernels import make_kernels
-from ellq_math.network.conv_norms import TURN
+from ellq_math.network.conv_norms import TURN_WORK
 from ellq_math.spectral import gram_work
 from ellq_server.header import Header, TensorEntry
 from ellq_server.limits import Limits, Needs, limits_of, needed_bytes
@@ -19,9 +19,10 @@ from ellq_server.network_work import LAYER_WORK, NORMS, PASSES, STEP_WORK, VALUE
 from ellq_server.planning import plan_tensors
 from ellq_server.refusals import InvalidRequest, TooLarge
 from ellq_server.requests import read_analyze, read_compress
-from ellq_server.sentence import Workbench, orders_of
+from ellq_server.sentence import orders_of
 from ellq_server.settings import Settings
 from ellq_server.stopwatch import Stopwatch
+from ellq_server.workbench import Workbench
 from tests.server.wire import HALF
 
 Shapes = dict[str, tuple[str, tuple[int, ...]]]
@@ -211,7 +212,7 @@ def test_the_limits_fit_into_the_memory() -> None:
 
 LASSO = pb.Rule(scope=pb.SCOPE_NEURON, lasso=pb.LassoRule(epsilon=0.1))
 OWN_LASSO = pb.Selection(overrides=[pb.TensorOverride(glob="w", rule=LASSO)])
-SYMBOLS = 2 * (2 * 2 * 2 + gram_work(2 * 2, 2 * 2)) + TURN  # a tap of 1 x 1 has one frequency
+SYMBOLS = 2 * (2 * 2 * 2 + gram_work(2 * 2, 2 * 2)) + TURN_WORK  # a tap of 1 x 1 has one frequency
 OF_CHANNELS = 3 * STEP_WORK + LAYER_WORK + PASSES * (36 + 2 * 36 + 36) + VALUE_WORK * (36 + (36 + 36) + (36 + 36))
 OF_CHANNELS += NORMS * (2 * gram_work(2, 2) + SYMBOLS)
 MATRIX = [pb.Moments(tensor="w", second_moments=[1.0] * 12, matrix=bytes(8 * 144))]

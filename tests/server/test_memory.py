@@ -19,9 +19,10 @@ from ellq_server.network_plans import fit_moments, neuron_axes, read_network
 from ellq_server.planning import plan_tensors
 from ellq_server.refusals import Busy, TooLarge
 from ellq_server.requests import read_analyze, read_compress
-from ellq_server.sentence import Workbench, orders_of
+from ellq_server.sentence import orders_of
 from ellq_server.settings import Settings
 from ellq_server.stopwatch import Stopwatch
+from ellq_server.workbench import Workbench
 from tests.server.process import Process
 from tests.server.wire import HALF, cut, stream_of, with_header
 

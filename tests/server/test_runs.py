@@ -9,11 +9,13 @@ import pytest
 
 from ellq.v1 import compression_pb2 as pb
 from ellq_kernels.cpu.maker import CpuKernels
+from ellq_kernels.cpu.weights import CpuWeights
+from ellq_math.values import Cut, Tails
 from ellq_server import runs
 from ellq_server.header import TensorEntry
 from ellq_server.planning import plan_tensors
-from ellq_server.requests import Selection
 from ellq_server.runs import RUN_BYTES, RUN_ROWS, RUN_TENSORS, runs_of
+from ellq_server.selections import Selection
 from tests.server.wire import HALF, Answer, Caller, stream_of
 
 RULES = {
@@ -120,19 +122,24 @@ def test_what_is_wrong_with_the_first_is_told_before_what_is_missing(caller: Cal
     assert caller.refused(stream_of(tensors)[:-200]).reason == "NONFINITE_WEIGHT"
 
 
-def test_a_certificate_above_its_bound_names_its_tensor(serve: Callable[..., Caller], monkeypatch: pytest.MonkeyPatch) -> None:
-    caller, tails = serve(), CpuKernels.apply
+@pytest.mark.parametrize(("rows", "named"), [(0, "tensor 'a', neuron 2"), (3, "tensor 'a to b', neuron 5")])
+def test_a_certificate_above_its_bound_ends_the_call(
+    serve: Callable[..., Caller], monkeypatch: pytest.MonkeyPatch, rows: int, named: str
+) -> None:
+    """Even where the kernels are right about each tensor alone."""
+    caller, sound = serve(), CpuKernels.apply
 
-    def understated(self: CpuKernels, weights: object, cut: object, *, keys: object = None) -> object:
-        found = tails(self, weights, cut, keys=keys)
-        found.l1[-1] *= 1e6  # of the last tensor
+    def understated(self: CpuKernels, weights: CpuWeights, cut: Cut, *, keys: object = None) -> Tails:
+        found = sound(self, weights, cut, keys=keys)
+        if weights.neurons > rows:
+            found.l1[-1] *= 1e6
         return found
 
     monkeypatch.setattr(CpuKernels, "apply", understated)
-    tensors = {name: np.ones((3, 8), np.float32) for name in "ab"}
+    tensors = {name: np.ones((3, 8), np.float32) for name in "ab"[: rows + 1]}
     refusal = caller.refused(stream_of(tensors))
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.INTERNAL, "CERTIFICATE_REFUTED")
-    assert refusal.message.startswith("tensor 'a', neuron 2")  # alone, it is the last as well
+    assert refusal.message.startswith(named)
 
 
 def plans_of(shapes: list[tuple[int, ...]]) -> list[object]:

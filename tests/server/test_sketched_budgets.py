@@ -187,6 +187,20 @@ def test_a_batch_normalisation_stands_before_the_layers_before_it(caller: Caller
     assert "brings tensor 'a' where 'v' is wanted" in analysis_refused(small, late, rule, **asked).message
 
 
+def test_a_variance_below_zero_is_refused_held_or_not(caller: Caller, small: Caller) -> None:
+    """Even where epsilon would make a root of it."""
+    network, tensors = normalised()
+    tensors["v"][3] = -1e-6
+    moments = [pb.Moments(tensor="a", second_moments=[1.0] * 6), pb.Moments(tensor="b", second_moments=[2.0] * 5)]
+    asked, rule = {"network": network, "moments": moments}, budget(max_error=1.0)
+    for refusal in (
+        caller.refused(stream_of(tensors), rule, **asked),
+        analysis_refused(small, stream_of(tensors), rule, **asked),
+    ):
+        assert refusal.reason == "INVALID_TOPOLOGY"
+        assert "node 'n': tensor 'v' is -1e-06 at index 3" in refusal.message
+
+
 def test_a_budget_that_has_nothing_to_cut_is_refused_by_name(small: Caller) -> None:
     refusal = analysis_refused(small, stream_of(LAST_FIRST), selection=pb.Selection(exclude=["fc*"]))
     assert refusal.reason == "INVALID_SKETCH"

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import count
 from typing import Any, TypeVar
 
@@ -41,11 +41,14 @@ class Threads:
                 found[place] = held[0](*calls[place])
 
         helping = [self._pool.submit(draw) for _ in range(min(self.count, len(calls)) - 1)]
-        draw()
-        for one in helping:
-            if not one.cancel():  # what no thread has begun has nothing left to do
-                one.result()
-        held.clear()
+        try:
+            draw()
+        finally:  # of what went wrong, too, nobody hears before all threads have let go of the weights
+            begun = [one for one in helping if not one.cancel()]  # what no thread has begun has nothing left to do
+            wait(begun)
+            held.clear()
+        for one in begun:
+            one.result()
         return found
 
     def over(self, items: int, *, weights_each: int, task: Callable[[int, int], Result]) -> list[Result]:

@@ -5,7 +5,7 @@ from math import prod
 import numpy as np
 
 from ellq_math.grades import Grade
-from ellq_math.interruption import check
+from ellq_math.interruption import end_if_unwanted
 from ellq_math.network.findings import GradeFindings
 from ellq_math.network.groups import Groups, Norm, channels, lifted, regroup
 from ellq_math.network.knowledge import Knowledge
@@ -68,7 +68,7 @@ def _sizes(graph: Graph, tensors: Tensors, entering: L2Bounds) -> Sizes:
     """Return bounds of the original values of all nodes that have any."""
     found: Sizes = {}
     for step in graph.steps:
-        check()
+        end_if_unwanted()
         given = [found[name] for name in step.node.inputs if name in found]
         if isinstance(step.node.operation, Input):
             found[step.node.name] = entering, entering.total

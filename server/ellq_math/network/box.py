@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from ellq_math.grades import Grade
-from ellq_math.interruption import check
+from ellq_math.interruption import end_if_unwanted
 from ellq_math.network.box_steps import Bounds, advance
 from ellq_math.network.findings import Ending, EndingReason, GradeCertificate, GradeFindings, LayerEffect, ending_at_unbounded
 from ellq_math.network.intervals import Interval, l2_norm, point
@@ -32,7 +32,7 @@ def certify_box(graph: Graph, tensors: Tensors, knowledge: Knowledge) -> GradeFi
     run = _Run(graph, tensors, _input_bounds(graph.input, knowledge.box))
     with np.errstate(all="ignore"):  # what overflows becomes infinity or NaN, is found, and ends the certificate
         for step in graph.steps:
-            check()
+            end_if_unwanted()
             run.take(step)
     return GradeFindings(run.certificate(), tuple(run.layers), tuple(run.endings))
 

@@ -6,7 +6,7 @@ from math import ceil, cos, pi, prod
 import numpy as np
 import numpy.typing as npt
 
-from ellq_math.interruption import check
+from ellq_math.interruption import end_if_unwanted
 from ellq_math.network.groups import Norm
 from ellq_math.network.layer_gains import conv_gains, phase_counts, phases
 from ellq_math.network.nodes import Conv
@@ -22,7 +22,7 @@ GRID = 16
 SYMBOL_WORK = 6 * 10**11
 """Multiply-adds for all frequencies, beyond which symbols are left out: 256 x 256 channels and 3 x 3 taps are within."""
 
-TURN = 400
+TURN_WORK = 400
 """Multiply-adds of a large product that one sine and cosine take as long as: their angle is found and reduced, too. 3.4 to
 4.6 x 10^-8 s were measured (2026-11-23, processor time, at 10^-10 s for a multiply-add)."""
 
@@ -56,7 +56,7 @@ def conv_norm_bound(kernel: Array, step: Step) -> float:
 
 
 def symbol_work(step: Step, shape: tuple[int, ...]) -> int:
-    """Return about how many multiply-adds the norm of a convolution's symbol takes as long as; `shape` is the kernel's."""
+    """Return the work of the norm of a convolution's symbol, in multiply-adds that take as long; `shape` is the kernel's."""
     operation, taken = step.node.operation, step.input_shapes[0]
     if not isinstance(operation, Conv) or taken is None:
         return 0
@@ -86,7 +86,7 @@ def symbol_norm_bound(kernel: Array, lengths: Sequence[int]) -> float:
     block = max(1, BLOCK // sum(flat.shape))
     largest = 0.0
     for start in range(0, prod(half), block):
-        check()
+        end_if_unwanted()
         frequencies = np.array(np.unravel_index(np.arange(start, min(start + block, prod(half))), half))
         symbols = _as_real(*(part.reshape(-1, *matrices) for part in _symbols(flat, frequencies, grid, taps)))
         largest = max(largest, float(gram_bound(symbols).max()))
@@ -125,11 +125,11 @@ def _frequencies(grid: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _work(shape: Sequence[int], lengths: Sequence[int]) -> int:
-    """Return about how many multiply-adds the norm of the symbol of a kernel (..., out, in, kernel...) takes as long as."""
+    """Return the work of the norm of the symbol of a kernel (..., out, in, kernel...), in multiply-adds that take as long."""
     *lead, out, fan_in = shape[: -len(lengths)]
     taps = shape[-len(lengths) :]
     matrices = prod(lead) * (2 * out * fan_in * prod(taps) + gram_work(2 * out, 2 * fan_in))
-    return prod(_frequencies(_grid(lengths, taps))) * (matrices + TURN * prod(taps))
+    return prod(_frequencies(_grid(lengths, taps))) * (matrices + TURN_WORK * prod(taps))
 
 
 def _symbols(flat: Array, frequencies: Whole, grid: tuple[int, ...], taps: tuple[int, ...]) -> tuple[Array, Array]:

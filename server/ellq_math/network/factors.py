@@ -9,6 +9,7 @@ from ellq_math.network.activations import lipschitz
 from ellq_math.network.groups import Groups, Norm, lifted
 from ellq_math.network.nodes import Activation, Affine, BatchNorm, GlobalMean, Pool, PoolKind
 from ellq_math.network.topology import Step
+from ellq_math.network.variances import check_variance
 from ellq_math.sums import Array, round_up
 
 Source = Callable[[str], Array]
@@ -27,7 +28,7 @@ def factors(step: Step, source: Source, groups: Groups, norm: Norm) -> Array:
             mean = 1.0 if norm is Norm.SUP else float(round_up(np.sqrt(np.float64(1 / groups.length)), roundings=2))
             return np.full(groups.count, mean)
         case BatchNorm():
-            return _batch_norm_gains(operation, source)
+            return _batch_norm_gains(step, operation, source)
         case Affine(scale=scale):
             return np.broadcast_to(np.abs(np.array(scale or (1.0,), dtype=np.float64)), groups.count)
         case _:
@@ -47,9 +48,11 @@ def _pool_gain(pool: Pool, shape: tuple[int, ...], norm: Norm) -> float:
     return float(round_up(np.sqrt(np.float64(square)), roundings=2))
 
 
-def _batch_norm_gains(operation: BatchNorm, source: Source) -> Array:
-    """Return |weight| / sqrt(variance + epsilon)."""
-    root = np.sqrt(source(operation.variance) + operation.epsilon)
+def _batch_norm_gains(step: Step, operation: BatchNorm, source: Source) -> Array:
+    """Return |weight| / sqrt(variance + epsilon). Errors: InvalidTopology."""
+    variance = source(operation.variance)
+    check_variance(step, operation, variance)  # whoever walks along a stream has not seen them before
+    root = np.sqrt(variance + operation.epsilon)
     weight = np.abs(source(operation.weight)) if operation.weight is not None else np.ones(len(root))
     with np.errstate(over="ignore"):
         return round_up(lifted(weight) / root, roundings=3)

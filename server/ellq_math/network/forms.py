@@ -7,7 +7,7 @@ that delta as long as the largest magnitudes of forms and of what they meet are 
 
 import numpy as np
 
-from ellq_math.interruption import check
+from ellq_math.interruption import end_if_unwanted
 from ellq_math.network.layer_gains import combine
 from ellq_math.network.nodes import Activation, ActivationKind
 from ellq_math.spectral import frobenius_bound, scaled_down, scaled_up, spectral_norm_bound
@@ -119,7 +119,7 @@ def _multipliers(form: Array, expected: Array) -> Array:
     chosen = _row_norms(form)
     chosen *= _norm_guess(form, chosen) / (4 / 3)
     for _ in range(SWEEPS):
-        check()
+        end_if_unwanted()
         solved = np.linalg.solve(2 * np.diag(chosen) - form, np.diag(chosen))
         pulled = solved @ rough
         above, below = np.einsum("ij,ij->i", pulled, solved), np.diagonal(pulled)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ellq_math.interruption import check
+from ellq_math.interruption import end_if_unwanted
 from ellq_math.sums import Array, canonical_sum, round_up, sum_roundings
 
 LARGEST = 2.0**1000
@@ -88,13 +88,13 @@ def l2_norm(magnitudes: Array) -> float:
 
 def down(values: Array) -> Array:
     """Return the next numbers below. Nearly every step over values comes by here or at `up`, so here it can end."""
-    check()
+    end_if_unwanted()
     return np.nextafter(values, -np.inf)
 
 
 def up(values: Array) -> Array:
     """Return the next numbers above."""
-    check()
+    end_if_unwanted()
     return np.nextafter(values, np.inf)
 
 

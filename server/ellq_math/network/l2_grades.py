@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ellq_math.grades import Grade
-from ellq_math.interruption import check
+from ellq_math.interruption import end_if_unwanted
 from ellq_math.network.findings import Ending, EndingReason, GradeCertificate, GradeFindings, LayerEffect, ending_at_unbounded
 from ellq_math.network.l2_bounds import L2Bounds, added, carried, carried_total, sum_of
 from ellq_math.network.nodes import Conv, Linear, Unbounded
@@ -47,7 +47,7 @@ def certify_l2(graph: Graph, tensors: Tensors, grade: Grade, own: Own, tighten: 
     """
     walk = _Walk()
     for step in graph.steps:
-        check()
+        end_if_unwanted()
         made = own(step) if isinstance(step.node.operation, Linear | Conv) else None
         if all(name in walk.errors for name in step.node.inputs):
             _bound(walk, step, tensors, made)

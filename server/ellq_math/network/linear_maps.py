@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from ellq_math.interruption import check
+from ellq_math.interruption import end_if_unwanted
 from ellq_math.network.intervals import Interval, centre_and_radius, down, point, up
 from ellq_math.network.nodes import Affine, BatchNorm, Conv, Pool
 from ellq_math.network.tensors import Tensors
@@ -104,7 +104,7 @@ def position_blocks(positions: Sequence[int], window: int) -> Iterator[tuple[sli
         cuts.insert(0, [slice(start, start + room) for start in range(0, length, room)])
         room = max(1, room // length)
     for part in product(*cuts):
-        check()
+        end_if_unwanted()
         yield part
 
 

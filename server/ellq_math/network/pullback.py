@@ -10,7 +10,7 @@ from math import prod
 
 import numpy as np
 
-from ellq_math.interruption import check
+from ellq_math.interruption import end_if_unwanted
 from ellq_math.network.activations import lipschitz
 from ellq_math.network.forms import balanced, change_in_form, root_norm, through_activation, through_scale, through_weights
 from ellq_math.network.knowledge import Moments
@@ -75,7 +75,7 @@ def pulled_error(chain: Chain, node: str, form: Array) -> float:
     """
     best, behind, exponent = np.inf, 0.0, 0
     while True:
-        check()
+        end_if_unwanted()
         form, taken = balanced(form)
         exponent += taken
         best = min(best, sum_of(behind, scaled_up(product(root_norm(form), chain.errors[node].total), exponent)))

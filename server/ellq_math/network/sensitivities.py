@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 
 from ellq_math.grades import Grade
-from ellq_math.interruption import check
+from ellq_math.interruption import end_if_unwanted
 from ellq_math.network.factors import Source
 from ellq_math.network.gains import GroupErrors, backward, forward
 from ellq_math.network.groups import Norm, graph_groups, input_groups, regroup
@@ -88,7 +88,7 @@ def walk_back(graph: Graph, source: Source, grade: Grade) -> Iterator[tuple[str,
     outputs = groups[graph.output].count
     felt = {graph.output: np.eye(outputs) if readouts(outputs) == outputs else np.ones((1, outputs))}
     for step in reversed(graph.steps):
-        check()
+        end_if_unwanted()
         here = felt.pop(step.node.name)
         if isinstance(step.node.operation, Linear | Conv):
             yield step.node.operation.weight, _of_neurons(step, here, norm)
@@ -126,7 +126,7 @@ def input_bounds(graph: Graph, tensors: Tensors, box: Box) -> dict[str, Array]:
     sizes = {graph.input.node.name: input_magnitudes(graph.input, box)}
     found: dict[str, Array] = {}
     for step in graph.steps:
-        check()
+        end_if_unwanted()
         given = [sizes[name] for name in step.node.inputs]
         if isinstance(step.node.operation, Linear | Conv):
             weight = step.node.operation.weight

@@ -105,9 +105,10 @@ class FileWriter:
     def _create(self) -> None:
         try:
             with folder_of(self._admitted) as folder:
-                permissions = self._check_place(folder)
+                there = self._there(folder)
+                self._check_place(there)
                 self._folder = os.dup(folder)
-                self._file = os.open(self._partial, _NEW | _NO_LINK, permissions, dir_fd=folder)
+                self._file = os.open(self._partial, _NEW | _NO_LINK, _permissions(there), dir_fd=folder)
         except FileNotFoundError:
             raise no_folder(self._admitted) from None
 
@@ -153,23 +154,24 @@ class FileWriter:
         except OSError as error:
             if error.errno not in _NO_HARD_LINKS:
                 raise
-            self._check_place(folder)  # all that is left on such a file system
+            self._check_place(self._there(folder))  # all that is left on such a file system
             os.replace(self._partial, self._name, src_dir_fd=folder, dst_dir_fd=folder)
 
-    def _check_place(self, folder: int) -> int:
-        """Return the permission bits to ask for: those of the file that is replaced at most, which may be closed to others.
-
-        Refuses to replace anything but an ordinary file, and that only where it is wanted.
-        """
+    def _there(self, folder: int) -> os.stat_result | None:
+        """Return what stands at the file's place; None: nothing."""
         try:
-            there = os.stat(self._name, dir_fd=folder, follow_symlinks=False)
+            return os.stat(self._name, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
-            return _ORDINARY
+            return None
+
+    def _check_place(self, there: os.stat_result | None) -> None:
+        """Refuse to replace anything but an ordinary file, and that only where it is wanted."""
+        if there is None:
+            return
         if not stat.S_ISREG(there.st_mode):
             raise no_file(self._admitted, "is there already and is no ordinary file")
         if not self._replace:
             raise exists(self._admitted)
-        return _ORDINARY & stat.S_IMODE(there.st_mode)
 
     def _remove(self) -> None:
         if self._file is not None:
@@ -180,3 +182,8 @@ class FileWriter:
         if self._folder is not None:
             os.close(self._folder)
             self._folder = None
+
+
+def _permissions(there: os.stat_result | None) -> int:
+    """Return the permission bits to ask for: those of the file that is replaced at most, which may be closed to others."""
+    return _ORDINARY if there is None else _ORDINARY & stat.S_IMODE(there.st_mode)

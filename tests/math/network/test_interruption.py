@@ -5,7 +5,7 @@ import pytest
 from tests.math.network.networks import Pair, shapes_of
 
 from ellq_math.grades import Grade
-from ellq_math.interruption import Interrupted, check, interruptible
+from ellq_math.interruption import Interrupted, end_if_unwanted, interruptible
 from ellq_math.network.budget import cost_scales
 from ellq_math.network.certify import certify_grade
 from ellq_math.network.conv_norms import BLOCK, symbol_norm_bound
@@ -88,5 +88,5 @@ def test_a_long_computation_ends_at_any_question(case):
 
 def test_who_does_not_say_how_long_waits_for_ever():
     with pytest.raises(Interrupted), interruptible(lambda: False):
-        check()
-    check()
+        end_if_unwanted()
+    end_if_unwanted()

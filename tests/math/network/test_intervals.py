@@ -29,9 +29,8 @@ def test_sums_and_differences_hold_the_exact_ones(one, other):
 
 
 @given(intervals())
-@example(
-    Interval(np.array(1.0), np.array(1.0 + 3 * 2.0**-52))
-)  # whose middle is no double: one end is twice as far as the other
+# Its middle is no double: one end is twice as far as the other
+@example(Interval(np.array(1.0), np.array(1.0 + 3 * 2.0**-52)))
 def test_a_radius_reaches_both_ends(interval):
     centre, radius = (Fraction(float(found)) for found in centre_and_radius(interval))
     assert centre - radius <= Fraction(float(interval.low))

@@ -4,6 +4,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -195,8 +196,11 @@ def test_a_refusal_leaves_the_old_file_and_no_partial_one(server, models, stream
 
 def opened_below(models: Path) -> list[str]:
     """Return what this process, which is the server's, too, has open there."""
-    links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
-    return [where for link in links if os.path.lexists(link) and (where := os.readlink(link)).startswith(str(models))]
+    found: list[str] = []
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # it may be closed meanwhile
+            found.append(os.readlink(f"/proc/self/fd/{number}"))
+    return [where for where in found if where.startswith(str(models))]
 
 
 def failing(name: str, number: int, *, where: str = "") -> Callable[..., object]:

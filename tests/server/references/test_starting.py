@@ -20,7 +20,19 @@ def test_a_prefix_that_is_none_stops_the_start(capsys: pytest.CaptureFixture[str
     assert f"ELLQ_{setting.upper().replace('-', '_')}: 'http://169.254.169.254' is no prefix" in told
 
 
-@pytest.mark.parametrize("address", ["50051", "localhost:", "localhost:70000", "::1:50051", "http://localhost:50051", "unix:"])
+NO_ADDRESSES = [
+    "50051",
+    "localhost:",
+    "localhost:70000",
+    "::1:50051",
+    "http://localhost:50051",
+    "user@localhost:50051",
+    "@localhost:50051",
+    "unix:",
+]
+
+
+@pytest.mark.parametrize("address", NO_ADDRESSES)
 @pytest.mark.parametrize("setting", ["listen", "health-listen"])
 def test_an_address_that_is_none_is_a_wrong_setting(capsys: pytest.CaptureFixture[str], setting: str, address: str) -> None:
     assert serve([f"--{setting}", address, "--metrics-port", "0"]) == EXIT_USAGE
